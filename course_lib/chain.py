@@ -1,0 +1,203 @@
+"""A chain of layers: forward through all of them, and the gradient back the same way.
+
+The parameters are one flat vector ``theta``, layer by layer (W0 b0 W1 b1 ...), so that summing,
+saving or cutting the parameters of a whole network is an operation on one array. A chain holds no
+state: ``forward`` returns what ``backward`` will need instead of keeping it.
+
+Chapters: forward propagation, backpropagation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from course_lib.arrays import Array, check_generator, check_matrix
+from course_lib.layers import Dense, Dropout, Layer, Noise, Params, fresh
+from course_lib.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Chain:
+    r"""Layers applied one after the other.
+
+    .. math:: a_0 = x, \qquad a_{l+1} = f_l(a_l; \theta_l)
+
+    Parameters
+    ----------
+    layers : tuple of layers
+        In the order in which the data passes through them.
+
+    Raises
+    ------
+    ValueError
+        If two neighbouring layers do not fit.
+
+    Examples
+    --------
+    >>> chain = Chain((Dense(2, 3), Dense(3, 1)))
+    >>> chain.n_params
+    13
+    >>> [p["W"].shape for p in chain.unpack(np.zeros(13))]
+    [(2, 3), (3, 1)]
+
+    Notes
+    -----
+    Chapter: forward propagation.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError(f"{type(self).__name__}: needs at least one layer, got none.")
+        width: int | None = None
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, Dense):
+                if width not in (None, layer.fan_in):
+                    raise ValueError(
+                        f"{type(self).__name__}: layer {i} takes {layer.fan_in} inputs, "
+                        f"but the layers before it give {width}."
+                    )
+                width = layer.fan_out
+
+    @cached_property
+    def _slots(self) -> list[list[tuple[str, slice, tuple[int, ...]]]]:
+        """Where each parameter lies in theta: per layer, (name, slice, shape)."""
+        slots: list[list[tuple[str, slice, tuple[int, ...]]]] = []
+        start = 0
+        for layer in self.layers:
+            slots.append([])
+            for name, shape in layer.shapes().items():
+                stop = start + int(np.prod(shape))
+                slots[-1].append((name, slice(start, stop), shape))
+                start = stop
+        return slots
+
+    @cached_property
+    def n_params(self) -> int:
+        """The length of theta: the number of weights and biases."""
+        return sum(int(np.prod(s)) for layer in self.layers for s in layer.shapes().values())
+
+    @cached_property
+    def n_inputs(self) -> int | None:
+        """The number of features of a row, or None where no layer fixes it."""
+        return next((layer.fan_in for layer in self.layers if isinstance(layer, Dense)), None)
+
+    @cached_property
+    def has_noise(self) -> bool:
+        """Whether training draws random numbers: whether there is dropout."""
+        return any(isinstance(layer, Dropout) and layer.rate > 0 for layer in self.layers)
+
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Array:
+        """Draw initial parameters: theta of shape (n_params,), the same for the same generator."""
+        check_generator(rng, where=f"{type(self).__name__}.init")
+        return self.pack([layer.init(rng) for layer in self.layers]).astype(dtype, copy=False)
+
+    def unpack(self, theta: Array) -> list[Params]:
+        """Show theta as one dictionary of named arrays per layer: views, never copies.
+
+        Raises
+        ------
+        ValueError
+            If theta does not have shape (n_params,).
+        """
+        if np.shape(theta) != (self.n_params,):
+            raise ValueError(
+                f"{type(self).__name__}: theta must have shape ({self.n_params},), "
+                f"got {np.shape(theta)}; make one with net.init(rng)."
+            )
+        return [{name: theta[at].reshape(shape) for name, at, shape in s} for s in self._slots]
+
+    def pack(self, tree: Sequence[Params]) -> Array:
+        """Lay the named arrays of all layers end to end: the inverse of :meth:`unpack`."""
+        parts = [
+            np.reshape(params[name], -1)
+            for params, slots in zip(tree, self._slots, strict=True)
+            for name, _, _ in slots
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def forward(self, theta: Array, x: Any, *, rng: Noise | None = None) -> tuple[Array, list[Any]]:
+        """Compute the outputs of a batch, and what :meth:`backward` will need.
+
+        Parameters
+        ----------
+        theta : array, shape (n_params,)
+            The parameters; everything is computed in their dtype.
+        x : array, shape (batch, n_inputs)
+            One row per sample.
+        rng : Generator, optional
+            Switches dropout on (training); without it dropout does nothing (prediction).
+
+        Returns
+        -------
+        outputs : array, shape (batch, n_outputs)
+        caches : list
+            One entry per layer.
+
+        Raises
+        ------
+        ValueError
+            If `x` has the wrong shape or holds NaN or infinity, or `theta` the wrong length.
+        """
+        params = self.unpack(theta)
+        x = check_matrix(x, self.n_inputs, where=f"{type(self).__name__}.forward")
+        return self._forward(params, x.astype(theta.dtype, copy=False), rng)
+
+    def _forward(
+        self, params: list[Params], x: Array, rng: Noise | None, memory: Workspace | None = None
+    ) -> tuple[Array, list[Any]]:
+        caches = []
+        for i, (layer, p) in enumerate(zip(self.layers, params, strict=True)):
+            x, cache = layer.forward(
+                p, x, rng=rng, empty=fresh if memory is None else memory.forward[i]
+            )
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, theta: Array, caches: list[Any], dy: Array) -> tuple[Array, Array]:
+        """Send the gradient of the outputs back through the layers.
+
+        Parameters
+        ----------
+        theta : array, shape (n_params,)
+            The parameters that :meth:`forward` used.
+        caches : list
+            What :meth:`forward` returned.
+        dy : array, shape (batch, n_outputs)
+            d loss / d outputs.
+
+        Returns
+        -------
+        dx : array, shape (batch, n_inputs)
+            d loss / d x.
+        dtheta : array, shape (n_params,)
+            d loss / d theta.
+        """
+        gradient = np.empty_like(theta)
+        dx = self._backward(self.unpack(theta), caches, dy, self.unpack(gradient))
+        return dx, gradient
+
+    def _backward(
+        self,
+        params: list[Params],
+        caches: list[Any],
+        dy: Array,
+        grads: list[Params],
+        memory: Workspace | None = None,
+        stop: int = -1,
+    ) -> Array:
+        """Walk back through the layers; no gradient is computed for the input of layer `stop`."""
+        for i in reversed(range(len(self.layers))):
+            self.layers[i].gradient(caches[i], dy, grads[i])
+            if i == stop:
+                break
+            empty = fresh if memory is None else memory.backward[i]
+            dy = self.layers[i].backward(params[i], caches[i], dy, empty=empty)
+        return dy

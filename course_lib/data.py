@@ -1,0 +1,219 @@
+"""Data in, mini-batches out: real data sets, and the order in which samples are visited.
+
+Rows are samples: ``x`` has shape ``(n, features)``, ``y`` holds n integer labels (int64). The
+loaders return a :class:`Split`; which sample goes where depends on ``seed`` alone. The toy sets
+:func:`two_moons` and :func:`spirals` are at home in :mod:`course_lib.toys`.
+
+Chapter: data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from course_lib.arrays import Array, check_integer
+from course_lib.toys import spirals as spirals
+from course_lib.toys import two_moons as two_moons
+
+
+class Split(NamedTuple):
+    """Samples to learn from and samples to be judged by.
+
+    Attributes
+    ----------
+    x_train, x_test : array, shape (n_train, features) and (n_test, features)
+        Inputs.
+    y_train, y_test : array of int64, shape (n_train,) and (n_test,)
+        Labels, counted from 0.
+    """
+
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+
+
+def _shipped_with_sklearn(loader: str, where: str) -> tuple[Array, Array]:
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError(
+            f'{where}: this data set ships with scikit-learn; pip install "course-lib[data]".'
+        ) from error
+    x, y = getattr(datasets, loader)(return_X_y=True)
+    return x, y.astype(np.int64)
+
+
+def _float_type(dtype: DTypeLike, where: str) -> np.dtype[Any]:
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"{where}: dtype must be a floating-point type, got {np.dtype(dtype)}.")
+    return np.dtype(dtype)
+
+
+def _stratified(y: Array, seed: int, test_fraction: float, where: str) -> tuple[Array, Array]:
+    """Choose train and test indices, each class in both in proportion (to one sample)."""
+    seed = check_integer(seed, where=where, name="seed", at_least=0)
+    n, tests = len(y), round(test_fraction * len(y))
+    if not 0 < tests < n:
+        raise ValueError(
+            f"{where}: test_fraction must leave samples on both sides of the split, "
+            f"got {test_fraction} of {n} samples."
+        )
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n)
+    order = order[np.argsort(y[order], kind="stable")]  # by class, shuffled within each
+    step = np.arange(n + 1) * tests // n
+    chosen = step[1:] > step[:-1]  # evenly spaced, exactly `tests` of them
+    return rng.permutation(order[~chosen]), rng.permutation(order[chosen])
+
+
+def load_digits(
+    *, seed: int = 0, test_fraction: float = 0.2, dtype: DTypeLike = np.float64
+) -> Split:
+    """Handwritten digits of 8 x 8 pixels: 1,797 images, 64 inputs in [0, 1], 10 classes.
+
+    They ship with scikit-learn, so nothing is downloaded. Chapter: data.
+
+    Parameters
+    ----------
+    seed : int
+        Which samples are for testing, and the order of both parts.
+    test_fraction : float
+        Share of the samples for testing, of each class alike.
+    dtype : floating-point type
+        Of the inputs.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    ValueError, TypeError
+        If an argument is out of range or of the wrong type.
+
+    Examples
+    --------
+    >>> x_train, y_train, x_test, y_test = load_digits()
+    >>> x_train.shape, x_test.shape, float(x_train.max())
+    ((1438, 64), (359, 64), 1.0)
+
+    References
+    ----------
+    Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI repository.
+    """
+    kind = _float_type(dtype, "load_digits")
+    x, y = _shipped_with_sklearn("load_digits", "load_digits")
+    train, test = _stratified(y, seed, test_fraction, "load_digits")
+    x = (x / 16).astype(kind)  # pixels count 0 to 16 dots; sixteenths are exact in any type
+    return Split(x[train], y[train], x[test], y[test])
+
+
+def load_breast_cancer(
+    *, seed: int = 0, test_fraction: float = 0.2, dtype: DTypeLike = np.float64
+) -> Split:
+    """Breast tumours, malignant (0) or benign (1): 569 samples, 30 measurements each.
+
+    Inputs have mean 0 and variance 1 over the TRAINING samples. The test samples are shifted and
+    scaled by the same numbers: taking their own would leak what the network must not know.
+    Parameters and errors as for :func:`load_digits`. Chapter: data.
+
+    Examples
+    --------
+    >>> split = load_breast_cancer()
+    >>> split.x_train.shape, split.x_test.shape
+    ((455, 30), (114, 30))
+
+    References
+    ----------
+    Wolberg, Mangasarian, Street & Street 1995, Breast Cancer Wisconsin (Diagnostic), UCI.
+    """
+    kind = _float_type(dtype, "load_breast_cancer")
+    x, y = _shipped_with_sklearn("load_breast_cancer", "load_breast_cancer")
+    train, test = _stratified(y, seed, test_fraction, "load_breast_cancer")
+    x = ((x - x[train].mean(axis=0)) / x[train].std(axis=0)).astype(kind)
+    return Split(x[train], y[train], x[test], y[test])
+
+
+def load_mnist(
+    root: str | os.PathLike[str], download: bool = False, *, dtype: DTypeLike = np.float64
+) -> Split:
+    """Handwritten digits of 28 x 28 pixels: 60,000 and 10,000 images, 784 inputs in [0, 1].
+
+    Reads the four original files from `root` and checks their SHA-256 sums. Nothing is
+    downloaded unless you ask for it. In float64 the inputs take 440 MB, in float32 half of it.
+    Chapter: data.
+
+    Parameters
+    ----------
+    root : path
+        The folder with the four ``.gz`` files.
+    download : bool
+        Fetch the files that are missing (11 MB in all) into `root` first.
+    dtype : floating-point type
+        Of the inputs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; the message names the four files.
+    ValueError
+        If a file is not the original one.
+    OSError
+        If the download fails at every address.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio & Haffner 1998.
+    """
+    from course_lib import mnist  # loads urllib, which costs more than the rest of the package
+
+    kind = _float_type(dtype, "load_mnist")
+    arrays = mnist.read(root, download=download)
+    x_train, x_test = (np.true_divide(arrays[i], 255, dtype=kind) for i in (0, 2))
+    y_train, y_test = (arrays[i].astype(np.int64) for i in (1, 3))
+    return Split(x_train, y_train, x_test, y_test)
+
+
+def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.intp]]:
+    """Cut a fresh permutation of the n samples into mini-batches; yield their indices.
+
+    The order is a pure function of the arguments, so that every process of a parallel run, and
+    a run resumed from a checkpoint, finds the same batches without asking. Each epoch has its
+    own permutation of the samples: shuffling only the order of fixed batches would never let
+    the samples of two batches meet.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples, at least 1.
+    size : int
+        Samples per batch, at least 1; the last batch may be shorter.
+    seed, epoch : int
+        Which permutation, both from 0.
+
+    Returns
+    -------
+    iterator of arrays, shape (size,)
+        Row numbers: use as ``x[indices]``.
+
+    Examples
+    --------
+    >>> parts = list(batches(5, 2, seed=0, epoch=0))
+    >>> [len(indices) for indices in parts], np.sort(np.concatenate(parts))
+    ([2, 2, 1], array([0, 1, 2, 3, 4]))
+
+    Notes
+    -----
+    Chapter: data.
+    """
+    where = "batches"
+    n = check_integer(n, where=where, name="n", at_least=1)
+    size = check_integer(size, where=where, name="size", at_least=1)
+    seed = check_integer(seed, where=where, name="seed", at_least=0)
+    epoch = check_integer(epoch, where=where, name="epoch", at_least=0)
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    return (order[start : start + size] for start in range(0, n, size))

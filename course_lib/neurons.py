@@ -1,0 +1,114 @@
+"""One neuron in plain Python: a weighted sum, perhaps a bias, and an activation.
+
+Chapter: neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+def identity(z: float) -> float:
+    """Return z unchanged: the neuron is then a linear function of its inputs."""
+    return z
+
+
+def step(z: float) -> int:
+    """Fire (1) from the threshold 0 on, else stay silent (0). Chapter: neurons.
+
+    References: McCulloch & Pitts 1943 (all-or-none).
+
+    Examples
+    --------
+    >>> [step(z) for z in (-0.5, 0.0, 0.5)]
+    [0, 1, 1]
+    """
+    return 1 if z >= 0 else 0
+
+
+@dataclass(frozen=True)
+class Neuron:
+    r"""A weighted sum of the inputs, plus a bias, sent through an activation.
+
+    .. math:: z = \sum_i w_i x_i + b, \qquad a = f(z)
+
+    With the step activation the neuron answers on which side of the line (plane, hyperplane)
+    :math:`z = 0` a point lies. Without a bias that line goes through the origin; the bias moves
+    it, and is the negative of the classical threshold.
+
+    Parameters
+    ----------
+    weights : sequence of float
+        One weight per input, at least one.
+    bias : float, optional
+        The number added to the sum; None is the neuron without bias.
+    activation : callable
+        A function of one number, for example :func:`step` or ``math.tanh``.
+
+    Raises
+    ------
+    ValueError
+        If there is no weight.
+
+    Examples
+    --------
+    The gate AND, and the one that no single neuron can be: XOR needs a second layer.
+
+    >>> both = Neuron([1.0, 1.0], bias=-1.5, activation=step)
+    >>> [both([a, b]) for a in (0, 1) for b in (0, 1)]
+    [0, 0, 0, 1]
+    >>> either = Neuron([1.0, 1.0], bias=-0.5, activation=step)
+    >>> differ = Neuron([1.0, -1.0], bias=-0.5, activation=step)
+    >>> [differ([either([a, b]), both([a, b])]) for a in (0, 1) for b in (0, 1)]
+    [0, 1, 1, 0]
+
+    References
+    ----------
+    McCulloch & Pitts 1943; Rosenblatt 1958; Minsky & Papert 1969 (XOR).
+
+    Notes
+    -----
+    Chapter: neurons.
+    """
+
+    weights: Sequence[float]
+    bias: float | None = None
+    activation: Callable[[Any], Any] = identity
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if not self.weights:
+            raise ValueError("Neuron: weights must hold at least one number, got none.")
+
+    def pre_activation(self, x: Sequence[float]) -> float:
+        """Return z, the weighted sum plus the bias.
+
+        Parameters
+        ----------
+        x : sequence of float
+            As many inputs as there are weights.
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is another.
+
+        Examples
+        --------
+        >>> Neuron([2.0, -1.0]).pre_activation([3.0, 4.0])
+        2.0
+        """
+        if len(x) != len(self.weights):
+            raise ValueError(
+                f"Neuron: expected {len(self.weights)} inputs (one per weight), got {len(x)}."
+            )
+        z = 0.0 if self.bias is None else self.bias
+        for weight, value in zip(self.weights, x, strict=True):
+            z += weight * value
+        return z
+
+    def __call__(self, x: Sequence[float]) -> Any:
+        """Return the activation of the weighted sum."""
+        return self.activation(self.pre_activation(x))

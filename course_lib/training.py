@@ -1,0 +1,273 @@
+"""Training: take a batch, compute its gradient, take a step, and look now and then how it goes.
+
+Chapters: a network in NumPy; batches, validation and reading a training curve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from course_lib.arrays import Array, check_integer
+from course_lib.data import batches
+from course_lib.network import Network
+from course_lib.optimizers import Optimizer, State
+
+History: TypeAlias = dict[str, list[float]]
+"""One list per quantity (loss, val_loss, ...), with one number per epoch."""
+
+
+class FitResult(NamedTuple):
+    """What a training run leaves: parameters, the optimizer's state, and one row per epoch."""
+
+    theta: Array
+    state: State
+    history: History
+
+
+class Epoch(NamedTuple):
+    """What a callback is shown at the end of an epoch (counted from 0)."""
+
+    epoch: int
+    theta: Array
+    state: State
+    history: History
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when a metric has not improved for `patience` epochs.
+
+    It keeps no count of its own: it looks at the history, so that everybody who has the same
+    history (another worker, a resumed run) decides the same.
+
+    Parameters
+    ----------
+    patience : int
+        How many epochs without improvement to wait for, at least 1.
+    min_delta : float
+        How much lower (higher, for an accuracy) a value must be to count as improvement.
+    metric : str
+        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
+
+    Raises
+    ------
+    ValueError
+        If `patience` is below 1 or the history lacks the metric.
+
+    References
+    ----------
+    Prechelt 1998.
+
+    Examples
+    --------
+    >>> stop = EarlyStopping(patience=2)
+    >>> stop({"val_loss": [1.0, 0.5, 0.6]}), stop({"val_loss": [1.0, 0.5, 0.6, 0.7]})
+    (False, True)
+    """
+
+    patience: int = 5
+    min_delta: float = 0.0
+    metric: str = "val_loss"
+
+    def __post_init__(self) -> None:
+        check_integer(self.patience, where="EarlyStopping", name="patience", at_least=1)
+
+    def __call__(self, history: History) -> bool:
+        """Say whether training should stop now."""
+        if self.metric not in history:
+            raise ValueError(
+                f"EarlyStopping: the history has no {self.metric!r}, only {', '.join(history)}; "
+                "pass validation=(x, y) or choose another metric."
+            )
+        sign = -1.0 if self.metric.endswith("accuracy") else 1.0
+        best, best_epoch = np.inf, -1
+        for epoch, value in enumerate(history[self.metric]):
+            if sign * value < best - self.min_delta:
+                best, best_epoch = sign * value, epoch
+        return len(history[self.metric]) - 1 - best_epoch >= self.patience
+
+
+def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
+    """Return the share of rows whose predicted class is the right one, between 0 and 1.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> net = mlp([1, 2])
+    >>> accuracy(net, np.array([-1.0, 1.0, 0.0, 0.0]), [[-2.0], [3.0], [4.0], [5.0]], [0, 1, 0, 1])
+    0.75
+    """
+    predicted = net.predict(theta, x)
+    return float(np.mean(predicted == np.reshape(y, predicted.shape)))
+
+
+def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
+    """Return the mean loss and, for a classification loss, the accuracy.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> evaluate(mlp([1, 1], loss="mse"), np.array([2.0, 0.0]), [[1.0], [2.0]], [2.0, 5.0])
+    {'loss': 0.5}
+    """
+    result = {"loss": net.loss_value(theta, x, y)}
+    if net.loss.kind != "values":
+        result["accuracy"] = accuracy(net, theta, x, y)
+    return result
+
+
+def fit(
+    net: Network,
+    theta: Array,
+    optimizer: Optimizer,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    validation: tuple[Any, Any] | None = None,
+    stop: Callable[[History], bool] | None = None,
+    callbacks: Sequence[Callable[[Epoch], None]] = (),
+    progress: bool = False,
+) -> FitResult:
+    """Train a network on mini-batches; the arguments decide the result, to the bit.
+
+    Parameters
+    ----------
+    net : Network
+        What to train.
+    theta : array, shape (n_params,)
+        Where to start; not changed. Its dtype is the dtype of the whole computation.
+    optimizer : Optimizer
+        How to step.
+    x : array, shape (n, n_inputs)
+        The training inputs.
+    y : array
+        The targets, see :class:`~course_lib.losses.Loss`.
+    epochs, batch_size : int
+        Passes over the data, and rows per step (the last batch of an epoch may be smaller).
+    seed : int
+        Decides the order of the rows, together with the epoch, and the noise of dropout.
+    validation : (x, y), optional
+        Held-out data, evaluated after each epoch.
+    stop : callable, optional
+        Called with the history after each epoch; True ends the training (:class:`EarlyStopping`).
+    callbacks : sequence of callables
+        Called with an :class:`Epoch` after each epoch.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    FitResult
+        theta, state, and a history with the keys loss (mean over the epoch's steps, each before
+        its update) and, with validation data, val_loss and for classification val_accuracy.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the data does not fit the network, holds NaN or infinity, or a count is below 1.
+    FloatingPointError
+        If the loss stops being finite: the training has diverged.
+
+    Examples
+    --------
+    >>> from course_lib import SGD, mlp
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> net = mlp([1, 1], loss="mse")
+    >>> result = fit(net, np.zeros(2), SGD(0.1), x, 3 * x + 1, epochs=50, batch_size=5, seed=0)
+    >>> result.theta.round(3)
+    array([3., 1.])
+
+    Notes
+    -----
+    Chapters: a network in NumPy; batches, validation and reading a training curve.
+    """
+    epochs = check_integer(epochs, where="fit", name="epochs", at_least=1)
+    batch_size = check_integer(batch_size, where="fit", name="batch_size", at_least=1)
+    x, y = net.check_data(x, y, where="fit")
+    x = x.astype(theta.dtype, copy=False)
+    if validation is not None:
+        validation = net.check_data(*validation, where="fit, validation")
+    theta, state, history = theta.copy(), optimizer.init(theta), History()
+    workspace = net.workspace(min(batch_size, len(x)), theta.dtype)
+    gradient = np.empty_like(theta)
+    for epoch in _bar(epochs, history, progress):
+        total = 0.0
+        for step, rows in enumerate(batches(len(x), batch_size, seed=seed, epoch=epoch)):
+            xb = workspace.input((len(rows), x.shape[1]), x.dtype)
+            np.take(x, rows, axis=0, out=xb, mode="clip")  # the default mode would copy twice
+            rng = np.random.default_rng([seed, epoch, step]) if net.has_noise else None
+            with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
+                loss, _ = net.loss_and_grad(
+                    theta, xb, y[rows], out=gradient, workspace=workspace, rng=rng
+                )
+            check_finite(loss, epoch, step)
+            theta, state = optimizer.step(theta, gradient, state, out=theta)
+            total += loss * len(rows)
+        record(history, net, theta, total / len(x), validation)
+        for callback in callbacks:
+            callback(Epoch(epoch, theta.copy(), state, history))
+        if stop is not None and stop(history):
+            break
+    return FitResult(theta, state, history)
+
+
+def check_finite(loss: float, epoch: int, step: int) -> None:
+    """Raise FloatingPointError if the training has diverged.
+
+    Examples
+    --------
+    >>> check_finite(float("nan"), 3, 7)
+    Traceback (most recent call last):
+    ...
+    FloatingPointError: the loss is nan at epoch 3, step 7: the training has diverged; lower the \
+learning rate.
+    """
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is {loss} at epoch {epoch}, step {step}: the training has diverged; "
+            "lower the learning rate."
+        )
+
+
+def record(
+    history: History,
+    net: Network,
+    theta: Array,
+    loss: float,
+    validation: tuple[Any, Any] | None = None,
+) -> None:
+    """Append one epoch to the history: its training loss, and how the held-out data does.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> history = {}
+    >>> record(history, mlp([1, 1], loss="mse"), np.zeros(2), 0.5, ([[1.0]], [2.0]))
+    >>> history
+    {'loss': [0.5], 'val_loss': [4.0]}
+    """
+    history.setdefault("loss", []).append(loss)
+    if validation is not None:
+        for name, value in evaluate(net, theta, *validation).items():
+            history.setdefault(f"val_{name}", []).append(value)
+
+
+def _bar(epochs: int, history: History, progress: bool) -> Iterator[int]:
+    """Count the epochs, with a progress bar that shows the newest numbers if asked for."""
+    if not progress:
+        yield from range(epochs)
+        return
+    from tqdm.auto import tqdm  # here, because it would double the import time of the package
+
+    with tqdm(range(epochs), unit="epoch") as bar:
+        for epoch in bar:
+            yield epoch
+            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
