@@ -1,0 +1,143 @@
+"""Is the gradient right? Compare it with differences of the loss, which need no calculus.
+
+A network with a wrong gradient often still learns, only worse, so a falling loss proves nothing.
+
+Chapter: backpropagation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from course_lib.arrays import Array
+from course_lib.network import Network
+
+
+def numerical_gradient(f: Callable[[Array], float], theta: Array, h: float = 1e-5) -> Array:
+    r"""Estimate the gradient of f by central differences, one parameter at a time.
+
+    .. math:: g_i = \frac{f(\theta + h e_i) - f(\theta - h e_i)}{2 h}
+
+    The formula is wrong by about :math:`h^2 f''' / 6`, and rounding adds about
+    :math:`\varepsilon |f| / h`. In float64 (:math:`\varepsilon = 2 \cdot 10^{-16}`) the best h
+    is near 1e-5 and the error near 1e-10. In float32 (:math:`\varepsilon = 10^{-7}`) even the
+    best h leaves an error near 1e-4, which would let real mistakes pass: it is refused.
+
+    Parameters
+    ----------
+    f : callable
+        A function of a vector of shape (n,); called 2 n times with a copy of `theta`.
+    theta : array of float64, shape (n,)
+        Where to take the gradient. At a kink (ReLU at exactly 0) there is none.
+    h : float
+        The step, positive.
+
+    Returns
+    -------
+    array of float64, shape (n,)
+
+    Raises
+    ------
+    TypeError
+        If `theta` is not float64.
+    ValueError
+        If `theta` is not a vector or `h` is not positive.
+
+    Examples
+    --------
+    >>> numerical_gradient(lambda t: float(t @ t), np.array([1.0, -2.0])).round(6)
+    array([ 2., -4.])
+
+    Notes
+    -----
+    Chapter: backpropagation.
+    """
+    theta = np.asarray(theta)
+    if theta.dtype != np.float64:
+        raise TypeError(
+            f"numerical_gradient: theta must be float64, got {theta.dtype}; differences in a "
+            "shorter type are too inexact to judge a gradient: use theta.astype(np.float64)."
+        )
+    if theta.ndim != 1:
+        raise ValueError(f"numerical_gradient: theta must be a vector, got shape {theta.shape}.")
+    if not h > 0:
+        raise ValueError(f"numerical_gradient: h must be positive, got {h!r}.")
+    point, gradient = theta.copy(), np.empty_like(theta)
+    for i, start in enumerate(theta):
+        point[i] = start + h
+        above = f(point)
+        point[i] = start - h
+        gradient[i] = (above - f(point)) / (2 * h)
+        point[i] = start
+    return gradient
+
+
+def relative_error(a: Array, n: Array) -> float:
+    r"""Return the distance of two gradients relative to the longer one.
+
+    .. math:: \frac{\|a - n\|}{\max(\|a\|, \|n\|)}
+
+    0 means equal, about 1 unrelated, 2 opposite. Whole vectors are compared because a single
+    component that happens to be near 0 has no meaningful relative error. Two zero vectors are
+    equal. Chapter: backpropagation.
+
+    Examples
+    --------
+    >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, -4.0]))
+    1.6
+    """
+    scale = max(np.linalg.norm(a), np.linalg.norm(n), np.finfo(np.float64).tiny)
+    return float(np.linalg.norm(a - n) / scale)
+
+
+def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
+    """Compare the network's gradient with differences of its loss, parameter by parameter.
+
+    Judge the numbers yourself: with float64 a right gradient gives less than 1e-7, a wrong one
+    rarely less than 1e-2. Which parameters are wrong tells where to look: what fails in one
+    layer and in all layers before it, but not after it, is that layer's backward pass.
+
+    Parameters
+    ----------
+    net : Network
+        Any network; dropout is off.
+    theta : array of float64, shape (n_params,)
+        Parameters away from kinks; biases that are not zero make the check sharper.
+    x, y : array
+        A small batch, of more than one row so that missing sums show.
+
+    Returns
+    -------
+    dict
+        ``{"<layer>.<parameter>": relative error}``, for example ``{"0.W": 3e-10, "0.b": ...}``.
+
+    Raises
+    ------
+    TypeError
+        If `theta` is not float64.
+
+    Examples
+    --------
+    >>> from course_lib.network import mlp
+    >>> rng = np.random.default_rng(0)
+    >>> net = mlp([3, 4, 2], hidden="tanh")
+    >>> errors = check(net, net.init(rng), rng.normal(size=(5, 3)), rng.integers(0, 2, 5))
+    >>> {name: error < 1e-7 for name, error in errors.items()}
+    {'0.W': True, '0.b': True, '2.W': True, '2.b': True}
+
+    Notes
+    -----
+    Chapter: backpropagation.
+    """
+    numerical = numerical_gradient(lambda t: net.loss_value(t, x, y), theta)
+    _, analytic = net.loss_and_grad(theta, x, y)
+    return {
+        f"{layer}.{name}": relative_error(ours[name], differences[name])
+        for layer, (ours, differences) in enumerate(
+            zip(net.unpack(analytic), net.unpack(numerical), strict=True)
+        )
+        for name in ours
+    }

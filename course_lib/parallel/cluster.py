@@ -1,0 +1,168 @@
+"""A client for a run: of the cluster that the user has, or of a private one on this machine.
+
+The private cluster is one process per rank, one thread each, reachable from this machine only. It
+is closed with the run, and leaves the environment of this process as it was.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster, Security, get_worker
+from distributed.system import MEMORY_LIMIT
+
+from course_lib.parallel.errors import ClusterUnreachable, ParallelError
+
+_GUARD = (
+    "The main script starts worker processes, and each of them runs the script again to learn its "
+    "functions. Put the part that starts the training under\n\n"
+    '    if __name__ == "__main__":\n        main()\n\n'
+    "so that only the first process runs it."
+)
+
+
+@contextlib.contextmanager
+def connect(client: Client | str | None, *, workers: int, timeout: float) -> Iterator[Client]:
+    """Open a client of our own, and close it, and the private cluster if any, at the end.
+
+    Parameters
+    ----------
+    client : Client, str or None
+        A client of the cluster to use, or the address of its scheduler (``tcp://host:8786``;
+        ``tls://`` takes the certificates from Dask's configuration), or None for a private
+        cluster of this machine.
+    workers : int
+        How many workers a private cluster gets.
+    timeout : float
+        Seconds that connecting may take.
+
+    Yields
+    ------
+    Client
+        Not the one given: events arrive per client and topic, and the user may listen too.
+
+    Raises
+    ------
+    ParallelError
+        If called inside a Dask task, or while a worker process is importing the main script.
+    ClusterUnreachable
+        If no scheduler answers.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+    _refuse_inside_task()
+    if client is None:
+        with _private_cluster(workers) as cluster, _open(cluster, None, timeout) as own:
+            yield own
+    elif isinstance(client, str):
+        with _open(client, None, timeout) as own:
+            yield own
+    elif isinstance(client, Client):
+        if client.scheduler is None or client.status != "running":
+            raise ClusterUnreachable(
+                f"the client given is not connected (status {client.status!r}); open a new one."
+            )
+        address = str(client.scheduler.address)
+        with _open(address, client.security, timeout) as own:
+            yield own
+    else:
+        raise TypeError(
+            "client must be a distributed.Client, the address of a scheduler, or None for a "
+            f"private cluster; got {type(client).__name__}."
+        )
+
+
+@contextlib.contextmanager
+def _open(
+    address: str | LocalCluster, security: Security | None, timeout: float
+) -> Iterator[Client]:
+    try:
+        # set_as_default=False: the user's dask.compute() must not come to this client.
+        client = Client(address, security=security, timeout=timeout, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterUnreachable(
+            f"no Dask scheduler could be reached at {address!r}: {error}. Expected an address "
+            "such as tcp://127.0.0.1:8786; start one with `dask scheduler`, or leave out client= "
+            "for a private cluster."
+        ) from error
+    with client:
+        yield client
+
+
+@contextlib.contextmanager
+def _private_cluster(workers: int) -> Iterator[LocalCluster]:
+    _check_main_script()
+    # Twice: the start of a worker leaves its settings in this process, and so does a restart.
+    with _environment_restored():
+        try:
+            with _environment_restored():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    # A fifth is left to the driver; the default would promise each worker more
+                    # than its share when there are more workers than cores.
+                    memory_limit=int(0.8 * MEMORY_LIMIT / workers),
+                    # The default shows the dashboard to the network, and so does None.
+                    dashboard_address="127.0.0.1:0",
+                    # What goes wrong is reported as an exception, once.
+                    silence_logs=logging.CRITICAL,
+                )
+        except RuntimeError as error:
+            raise ParallelError(
+                f"the {workers} worker processes did not start ({error}). {_GUARD}"
+            ) from error
+        with cluster:
+            yield cluster
+
+
+def _check_main_script() -> None:
+    """Raise if the worker processes would run the training again instead of starting.
+
+    A new process imports the main script first. While it does, the standard library has marked
+    it as inheriting; starting further processes from there would go on for ever.
+    """
+    inheriting = getattr(multiprocessing.current_process(), "_inheriting", False)
+    script = getattr(sys.modules["__main__"], "__file__", None)  # a notebook has none
+    text = ""
+    with contextlib.suppress(OSError, TypeError):
+        text = Path(script or "").read_text(encoding="utf-8", errors="ignore")
+    if inheriting or (text and "__main__" not in text):
+        raise ParallelError(_GUARD)
+
+
+@contextlib.contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo what a starting worker does to *this* process: OMP_NUM_THREADS=1 and the like."""
+    names = dask.config.get("distributed.nanny.pre-spawn-environ")
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _refuse_inside_task() -> None:
+    try:
+        worker = get_worker()
+    except ValueError:
+        return
+    raise ParallelError(
+        f"a parallel run cannot be started from inside a Dask task (on {worker.address}): the "
+        "task would wait for workers while it blocks one. Start it from the main program."
+    )

@@ -1,0 +1,113 @@
+"""A communicator lets the ranks of a parallel run talk: rank r of p sends arrays to the others.
+
+``Comm`` is the one interface that collectives and strategies are written against; the channels
+behind it are interchangeable:
+
+- :class:`InProcess`: the ranks are threads of this process (lessons, tests);
+- :class:`DaskComm`: the ranks are tasks on the workers of a Dask cluster.
+
+The rules that every channel keeps: messages from one rank with one tag arrive in the order sent;
+when ``send`` returns, the sender may overwrite its array; what ``recv`` returns belongs to the
+receiver; no wait is without end.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from course_lib.arrays import Array
+
+if TYPE_CHECKING:
+    from course_lib.parallel.dask_comm import DaskComm
+    from course_lib.parallel.in_process import InProcess, run_threads
+
+__all__ = ["Comm", "Counters", "DaskComm", "InProcess", "Tag", "run_threads"]
+
+Tag: TypeAlias = int | str
+"""Tells messages between the same two ranks apart."""
+
+
+@dataclass
+class Counters:
+    """What a rank has sent, and how long it has waited.
+
+    Attributes
+    ----------
+    messages : int
+        Messages sent.
+    bytes : int
+        Bytes of array data sent, without headers.
+    waiting : float
+        Seconds spent in ``recv`` for a message that was not there yet.
+
+    Examples
+    --------
+    >>> Counters(messages=2, bytes=16)
+    Counters(messages=2, bytes=16, waiting=0.0)
+    """
+
+    messages: int = 0
+    bytes: int = 0
+    waiting: float = 0.0
+
+
+class Comm(Protocol):
+    """One rank's view of the gang.
+
+    Attributes
+    ----------
+    rank, size : int
+        Who this is, from 0, and how many there are.
+    timeout : float
+        Seconds that a ``send`` or ``recv`` waits unless told otherwise.
+    step : int or None
+        The training step under way, for error messages; set by whoever runs the steps.
+    counters : Counters
+        What this rank has sent so far.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    rank: int
+    size: int
+    timeout: float
+    step: int | None
+    counters: Counters
+
+    def send(self, dst: int, tag: Tag, array: Array) -> None:
+        """Send an array of numbers, of any shape, to rank `dst`."""
+        ...
+
+    def recv(self, src: int, tag: Tag, *, timeout: float | None = None) -> Array:
+        """Wait for the next array that rank `src` sent with this tag."""
+
+    def buffer(self, n: int, dtype: Any) -> Array:
+        """Make an array (n,) of zeros where this channel reduces fastest.
+
+        A gradient computed straight into it, ``net.loss_and_grad(..., out=buffer)``, and reduced
+        in place, ``all_reduce(comm, buffer)``, is never copied on a channel of shared memory.
+        """
+
+    def report(self, message: Mapping[str, Any]) -> None:
+        """Hand a small dictionary of numbers and strings to whoever started the run."""
+
+    def abort(self, reason: str) -> None:
+        """Stop all ranks: their present or next ``send`` or ``recv`` raises ``Aborted``."""
+
+
+_CHANNELS = {"InProcess": "in_process", "run_threads": "in_process", "DaskComm": "dask_comm"}
+
+
+def __getattr__(name: str) -> Any:
+    # PEP 562: naming a channel imports what it needs (DaskComm: distributed), nothing else does.
+    if name in _CHANNELS:
+        from importlib import import_module
+
+        return getattr(import_module(f"course_lib.parallel.{_CHANNELS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

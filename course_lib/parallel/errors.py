@@ -1,0 +1,76 @@
+"""What can go wrong when several processes train together, each with a name and a sentence.
+
+Every error says what happened, on which rank and worker, in which step, and what to do. They
+survive pickling, because they travel from the workers to the driver.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+
+class ParallelError(RuntimeError):
+    """A parallel run failed; the parent of all errors of this package.
+
+    Parameters
+    ----------
+    message : str
+        A sentence for a human.
+    rank : int, optional
+        The rank concerned.
+    worker : str, optional
+        The address of its worker.
+    step : int, optional
+        The training step, counted from 0, in which it happened.
+
+    Examples
+    --------
+    >>> error = WorkerLost("worker tcp://10.0.0.7:40123 was lost", rank=1, step=20)
+    >>> isinstance(error, ParallelError), error.rank, error.step
+    (True, 1, 20)
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rank: int | None = None,
+        worker: str | None = None,
+        step: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.rank = rank
+        self.worker = worker
+        self.step = step
+
+
+class ClusterUnreachable(ParallelError):
+    """The scheduler could not be reached, or the connection to it was lost."""
+
+
+class NotEnoughWorkers(ParallelError):
+    """The cluster has fewer workers than the run has ranks."""
+
+
+class WorkersBusy(ParallelError):
+    """Another run holds the workers, or they did not start this one in time."""
+
+
+class WorkerLost(ParallelError):
+    """The process of a rank ended: killed, out of memory, machine gone."""
+
+
+class RankFailed(ParallelError):
+    """The function raised on a rank; its own exception is the ``__cause__``."""
+
+
+class CommTimeout(ParallelError):
+    """A message was not sent or did not arrive in time."""
+
+
+class PeerLeft(ParallelError):
+    """A message was sent to a rank that had already returned."""
+
+
+class Aborted(ParallelError):
+    """The rank was stopped because another one failed."""

@@ -1,0 +1,146 @@
+"""What a parallel run leaves, and a table of where each rank's time went.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from course_lib.arrays import Array
+from course_lib.optimizers import State
+from course_lib.parallel.comm import Counters
+from course_lib.training import History
+
+
+class Event(NamedTuple):
+    """What ``on_event`` is shown: for now, the end of an epoch (counted from 0)."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+class RankResult(NamedTuple):
+    """What a rank hands back; parameters come from rank 0 (elsewhere empty), a hash from all."""
+
+    theta: Array
+    state: State
+    history: History
+    digest: str
+    seconds: dict[str, float]
+    sent: Counters
+
+
+@dataclass(frozen=True)
+class RankTiming:
+    """What one rank did, in seconds and messages.
+
+    Attributes
+    ----------
+    compute : float
+        Gradients of its own rows, and optimizer steps.
+    communication : float
+        Inside collectives, waiting included.
+    waiting : float
+        Of that, for messages that had not been sent or had not arrived yet.
+    evaluation : float
+        Validation and bookkeeping between epochs.
+    total : float
+        From the start of this rank to its end.
+    messages, bytes : int
+        Sent by this rank; bytes of array data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RankTiming.of(RankResult(np.zeros(0), {}, {}, "a", {"compute": 2.0}, Counters(1, 8))).total
+    2.0
+    """
+
+    compute: float
+    communication: float
+    waiting: float
+    evaluation: float
+    total: float
+    messages: int
+    bytes: int
+
+    @classmethod
+    def of(cls, rank: RankResult) -> RankTiming:
+        """Make the timing of one rank from what it handed back."""
+        spent = rank.seconds
+        return cls(
+            compute=spent.get("compute", 0.0),
+            communication=spent.get("communication", 0.0),
+            waiting=rank.sent.waiting,
+            evaluation=spent.get("evaluation", 0.0),
+            total=sum(spent.values()),
+            messages=rank.sent.messages,
+            bytes=rank.sent.bytes,
+        )
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The outcome of :func:`~course_lib.parallel.train`.
+
+    Attributes
+    ----------
+    theta : array, shape (n_params,)
+        The trained parameters.
+    state : dict
+        The optimizer's state.
+    history : dict of lists
+        As of :func:`course_lib.training.fit`: one number per epoch.
+    timing : tuple of RankTiming
+        By rank.
+    digests : tuple of str
+        The sha256 of each rank's parameters: equal, if the ranks were replicas to the end.
+    seconds : float
+        The whole call, with starting workers and sending the data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rank = RankTiming(1.5, 0.5, 0.25, 0.0, 2.0, 10, 8000)
+    >>> print(TrainResult(np.zeros(1), {}, {}, (rank, rank), ("a", "a"), 2.5).report())
+    rank  compute  communication  (waiting)  evaluation  total s  messages    MB
+       0     75 %           25 %       12 %         0 %     2.00        10  0.01
+       1     75 %           25 %       12 %         0 %     2.00        10  0.01
+    replicas identical: yes; whole call: 2.50 s
+    """
+
+    theta: Array
+    state: State
+    history: History
+    timing: tuple[RankTiming, ...]
+    digests: tuple[str, ...]
+    seconds: float = field(compare=False)
+
+    @classmethod
+    def of(cls, ranks: Sequence[RankResult], seconds: float) -> TrainResult:
+        """Put together what the ranks handed back; rank 0 brings the parameters."""
+        timing, digests = tuple(map(RankTiming.of, ranks)), tuple(rank.digest for rank in ranks)
+        first = ranks[0]
+        return cls(first.theta, first.state, first.history, timing, digests, seconds)
+
+    @property
+    def replicas_identical(self) -> bool:
+        """Whether all ranks ended with the same bits."""
+        return len(set(self.digests)) == 1
+
+    def report(self) -> str:
+        """Return a table: per rank, the shares of its time, and what it sent."""
+        lines = ["rank  compute  communication  (waiting)  evaluation  total s  messages    MB"]
+        for rank, t in enumerate(self.timing):
+            share = [100 * part / t.total if t.total else 0.0
+                     for part in (t.compute, t.communication, t.waiting, t.evaluation)]  # fmt: skip
+            lines.append(
+                f"{rank:4d}  {share[0]:5.0f} %  {share[1]:11.0f} %  {share[2]:7.0f} %  "
+                f"{share[3]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  {t.bytes / 1e6:4.2f}"
+            )
+        same = "yes" if self.replicas_identical else "NO"
+        lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s")
+        return "\n".join(lines)

@@ -1,0 +1,190 @@
+"""The driver's view of one run: place the ranks, watch them, stop the others when one fails.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeAlias
+
+from distributed import Client, Future, KilledWorker
+
+from course_lib.parallel.dask_comm import ABORT, topic
+from course_lib.parallel.errors import (
+    Aborted,
+    ClusterUnreachable,
+    ParallelError,
+    WorkerLost,
+    WorkersBusy,
+)
+from course_lib.parallel.outcome import Outcome, first_cause
+from course_lib.parallel.rank import Program, submit_rank
+
+Report: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
+_GRACE = 10.0
+_PATIENCE = 3.0
+
+
+class Watch:
+    """One run on given workers; used once.
+
+    Parameters
+    ----------
+    client : Client
+        A client of our own: its event handlers are ours.
+    addresses : sequence of str
+        The worker of each rank.
+    on_report : callable or None
+        Called in the caller's thread with each message that a rank reports.
+    """
+
+    def __init__(self, client: Client, addresses: Sequence[str], on_report: Report | None) -> None:
+        self._client = client
+        self._addresses = list(addresses)
+        self._on_report = on_report
+        self._generation = uuid.uuid4().hex
+        self._outcomes: dict[int, Outcome] = {}
+        self._failed = False
+        self._deadline: float | None = None
+        # Callbacks come from Dask's threads; everything is decided in the caller's thread.
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def run(self, program: Program, timeout: float) -> list[Any]:
+        """Run the program on every worker; return the values by rank, or raise the first cause."""
+        client = self._client
+        for address in self._addresses:
+            # Not the topic "all": it carries events that Dask cannot serialise (a broadcast by
+            # any client of the cluster is enough), and then drops the listener's connection.
+            client.subscribe_topic(address, partial(self._hear_worker, address))
+        client.subscribe_topic(topic(self._generation), self._hear_rank)
+        futures: list[Future[Any]] = []
+        try:
+            # To one worker; the others fetch it from there when their rank starts.
+            [scattered] = client.scatter(
+                [program], workers=self._addresses[:1], hash=False, timeout=timeout
+            )
+            for rank in range(len(self._addresses)):
+                futures.append(
+                    submit_rank(client, self._generation, rank, self._addresses, timeout, scattered)
+                )
+                futures[rank].add_done_callback(
+                    lambda future, rank=rank: self._events.put(
+                        partial(self._done, rank, future, timeout)
+                    )
+                )
+            for worker in set(self._addresses) - set(client.nthreads()):
+                self._lose(worker)  # before the subscription was heard
+            self._wait(timeout)
+        except BaseException:
+            self._stop("the run was interrupted in the driver")
+            raise
+        finally:
+            client.cancel(futures, force=True)
+        return [self._outcomes[rank].value for rank in range(len(self._addresses))]
+
+    def _hear_worker(self, address: str, event: tuple[float, Mapping[str, Any]]) -> None:
+        _, message = event
+        if message.get("action") == "remove-worker":
+            self._events.put(lambda: self._lose(address))
+
+    def _hear_rank(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        _, message = event
+        if "started" in message:
+            self._events.put(self._start)
+        elif self._on_report is not None:
+            self._events.put(partial(self._on_report, message["report"]))
+
+    def _wait(self, timeout: float) -> None:
+        """Handle events until every rank has ended; on a failure, stop the survivors."""
+        self._deadline = time.monotonic() + timeout  # for the ranks to start
+        while len(self._outcomes) < len(self._addresses):
+            try:
+                self._next_event()()
+            except queue.Empty:
+                if self._failed:
+                    break
+                raise WorkersBusy(
+                    f"the ranks did not start within {timeout:g} s; their workers are probably "
+                    "busy with other tasks. Wait for these, use fewer workers, or raise timeout=."
+                ) from None
+            if not self._failed and (error := first_cause(list(self._outcomes.values()))):
+                self._failed = True
+                self._stop(str(error))
+                self._deadline = time.monotonic() + _GRACE
+        cause = first_cause(list(self._outcomes.values()))
+        if cause is not None:
+            self._explain(cause)
+            raise cause
+
+    def _next_event(self) -> Callable[[], None]:
+        if self._deadline is None:
+            return self._events.get()
+        return self._events.get(timeout=max(0.0, self._deadline - time.monotonic()))
+
+    def _start(self) -> None:
+        if not self._failed:
+            self._deadline = None
+
+    def _explain(self, cause: ParallelError) -> None:
+        """Add what only the driver knows: how far the others were, and who did not stop."""
+        outcomes = self._outcomes
+        steps = [outcome.step for outcome in outcomes.values() if outcome.step is not None]
+        if isinstance(cause, WorkerLost) and cause.step is None and steps:
+            cause.step = max(steps)
+            cause.add_note(f"The other ranks were in step {cause.step}.")
+        for rank, address in enumerate(self._addresses):
+            if rank not in outcomes:
+                cause.add_note(
+                    f"Rank {rank} on {address} did not stop within {_GRACE:g} s; if its worker "
+                    f"stays busy, restart it: client.restart_workers([{address!r}])."
+                )
+
+    def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
+        if future.status == "finished":
+            outcome = future.result(timeout=timeout)
+        elif future.status == "error":
+            error = future.exception(timeout=timeout)
+            if isinstance(error, KilledWorker):
+                return self._lose(self._addresses[rank])
+            outcome = Outcome(rank, error=error, worker=self._addresses[rank])
+        elif self._client.status != "running":
+            error = ClusterUnreachable("the connection to the scheduler was lost during the run.")
+            outcome = Outcome(rank, error=error)
+        else:
+            outcome = Outcome(rank, error=Aborted(f"the task of rank {rank} was cancelled."))
+        self._outcomes.setdefault(rank, outcome)
+
+    def _lose(self, worker: str) -> None:
+        rank = self._addresses.index(worker)
+        error = WorkerLost(
+            f"worker {worker} was lost while it ran rank {rank}: its process was killed or ran "
+            "out of memory, or its machine or network went away. The other ranks were stopped, "
+            "and the cluster can be used again.",
+            rank=rank,
+            worker=worker,
+        )
+        # A rank that had already ended keeps its outcome.
+        self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=worker))
+
+    def _stop(self, reason: str) -> None:
+        """Make the ranks that still run stop at their present or next message."""
+        running = [a for rank, a in enumerate(self._addresses) if rank not in self._outcomes]
+        message = {"op": ABORT, "generation": self._generation, "reason": reason}
+        # A worker that does not answer must not keep us: all have been called when we give up.
+        scheduler: Any = self._client.scheduler
+        with suppress(Exception):
+            self._client.sync(
+                scheduler.broadcast,
+                msg=message,
+                workers=running,
+                on_error="ignore",
+                callback_timeout=_PATIENCE,
+            )
