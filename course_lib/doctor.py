@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from course_lib import __version__
+
 PACKAGES = (
-    "course-lib", "numpy", "safetensors", "tqdm", "scikit-learn", "matplotlib", "torch", "dask",
+    "numpy", "safetensors", "tqdm", "scikit-learn", "matplotlib", "torch", "dask",
     "distributed", "jupyter-book", "jupyterlab", "ipykernel", "nbval", "threadpoolctl",
 )  # fmt: skip
 THREAD_VARIABLES = (
@@ -35,6 +37,7 @@ def _python() -> Iterator[str]:
 
 
 def _packages() -> Iterator[str]:
+    yield f"course_lib {__version__}"
     for name in PACKAGES:
         try:
             yield f"{name} {importlib.metadata.version(name)}"
@@ -51,9 +54,7 @@ def _threads() -> Iterator[str]:
     for name in THREAD_VARIABLES:
         yield f"{name} is {os.environ.get(name, 'not set')}"
     if importlib.util.find_spec("threadpoolctl") is not None:
-        from threadpoolctl import threadpool_info
-
-        for pool in threadpool_info():
+        for pool in importlib.import_module("threadpoolctl").threadpool_info():
             yield f"{pool['internal_api']} {pool['version']} uses {pool['num_threads']} threads"
 
 

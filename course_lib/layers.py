@@ -118,7 +118,7 @@ class Dense:
         return np.matmul(dy, p["W"].T, out=empty(cache.shape, dy.dtype))
 
 
-class _Elementwise:
+class Elementwise:
     """A layer without parameters that keeps the width."""
 
     def width(self, fan_in: int) -> int:
@@ -138,7 +138,7 @@ class _Elementwise:
 
 
 @dataclass(frozen=True)
-class Activate(_Elementwise):
+class Activate(Elementwise):
     r"""Apply an activation to every element: :math:`a = f(z)`, :math:`dz = da \odot f'(z)`.
 
     Examples
@@ -168,56 +168,3 @@ class Activate(_Elementwise):
         dz = self.activation.df(*cache, out=empty(dy.shape, dy.dtype))
         dz *= dy
         return dz
-
-
-@dataclass(frozen=True)
-class Dropout(_Elementwise):
-    r"""While training, drop each input with probability `rate` and scale up the rest.
-
-    .. math:: y = \frac{m}{1 - r} \odot x, \quad m_{ij} \sim \mathrm{Bernoulli}(1 - r)
-
-    Without noise (``rng=None``, prediction) it does nothing. One float64 number is drawn per
-    element, row by row, whatever the dtype: whoever holds only some rows can skip the others.
-
-    References: Srivastava et al. 2014 (here in its "inverted" form, scaled while training).
-
-    Parameters
-    ----------
-    rate : float
-        The probability r of dropping, 0 <= r < 1.
-
-    Raises
-    ------
-    ValueError
-        If the rate is outside [0, 1).
-
-    Examples
-    --------
-    >>> y, mask = Dropout(0.5).forward({}, np.ones((1, 4)), rng=np.random.default_rng(1))
-    >>> y
-    array([[2., 2., 0., 2.]])
-
-    Notes
-    -----
-    Chapter: challenges.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout: rate must lie in [0, 1), got {self.rate}.")
-
-    def forward(
-        self, p: Params, x: Array, *, rng: Noise | None = None, empty: Empty = fresh
-    ) -> tuple[Array, Any]:
-        """Return the surviving inputs, scaled, and the cache: the mask, or None."""
-        if rng is None:
-            return x, None
-        mask = (rng.random(x.shape) >= self.rate).astype(x.dtype)
-        mask /= 1 - self.rate
-        return np.multiply(x, mask, out=empty(x.shape, x.dtype)), mask
-
-    def backward(self, p: Params, cache: Any, dy: Array, *, empty: Empty = fresh) -> Array:
-        """Return the gradient of the inputs: zero for the dropped ones."""
-        return dy if cache is None else np.multiply(dy, cache, out=empty(dy.shape, dy.dtype))

@@ -79,7 +79,7 @@ class Comparison:
         return f"{b} is not {at_least:g} times as fast as {a} here."
 
     def plot(self, ax: Axes) -> None:
-        """Draw every run as a dot and the median as a line, in milliseconds."""
+        """Draw every run as a dot and the medians as lines; on the log scale distance is ratio."""
         for position, (name, seconds) in enumerate(
             zip(self.names, (self.seconds_a, self.seconds_b), strict=True)
         ):
@@ -91,7 +91,7 @@ class Comparison:
             ax.hlines(median, position - 0.25, position + 0.25, color="black")
         ax.set_xticks([0, 1], self.names)
         ax.set_xlim(-0.5, 1.5)
-        ax.set_ylim(bottom=0)
+        ax.set_yscale("log")
         ax.set_ylabel("time of a run (ms)")
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.arrays import Array
-from course_lib.layers import Activate, Dense, Dropout, Layer
+from course_lib.dropout import Dropout
+from course_lib.layers import Activate, Dense, Layer
 from course_lib.network import Network
 from course_lib.torch_twins import torch_activation
 

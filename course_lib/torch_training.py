@@ -17,7 +17,7 @@ from course_lib.data import batches
 from course_lib.optimizers import Optimizer, State
 from course_lib.torch_network import TorchMLP, flatten, from_torch
 from course_lib.torch_twins import STATE_NAMES, torch_loss, torch_optimizer
-from course_lib.training import FitResult, History, _bar, check_finite
+from course_lib.training import FitResult, History, check_finite, epochs_with_bar
 
 
 def fit_torch(
@@ -100,7 +100,7 @@ def fit_torch(
     loss_sum, history, t = torch_loss(model.net.loss), History(), 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
-        for epoch in _bar(epochs, history, progress):
+        for epoch in epochs_with_bar(epochs, history, progress):
             model.train()
             # Kept on the device: asking for the number at every step would make the CPU wait.
             total = torch.zeros((), dtype=torch.float64, device=place)

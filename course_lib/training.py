@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
 from course_lib.data import batches
+from course_lib.early_stopping import EarlyStopping
+from course_lib.evaluation import History, accuracy, evaluate, record
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
 
-History: TypeAlias = dict[str, list[float]]
-"""One list per quantity (loss, val_loss, ...), with one number per epoch."""
+__all__ = [
+    "EarlyStopping",
+    "Epoch",
+    "FitResult",
+    "History",
+    "accuracy",
+    "check_finite",
+    "epochs_with_bar",
+    "evaluate",
+    "fit",
+    "record",
+]
 
 
 class FitResult(NamedTuple):
@@ -36,89 +47,6 @@ class Epoch(NamedTuple):
     theta: Array
     state: State
     history: History
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """Stop when a metric has not improved for `patience` epochs.
-
-    It keeps no count of its own: it looks at the history, so that everybody who has the same
-    history (another worker, a resumed run) decides the same.
-
-    Parameters
-    ----------
-    patience : int
-        How many epochs without improvement to wait for, at least 1.
-    min_delta : float
-        How much lower (higher, for an accuracy) a value must be to count as improvement.
-    metric : str
-        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
-
-    Raises
-    ------
-    ValueError
-        If `patience` is below 1 or the history lacks the metric.
-
-    References
-    ----------
-    Prechelt 1998.
-
-    Examples
-    --------
-    >>> stop = EarlyStopping(patience=2)
-    >>> stop({"val_loss": [1.0, 0.5, 0.6]}), stop({"val_loss": [1.0, 0.5, 0.6, 0.7]})
-    (False, True)
-    """
-
-    patience: int = 5
-    min_delta: float = 0.0
-    metric: str = "val_loss"
-
-    def __post_init__(self) -> None:
-        check_integer(self.patience, where="EarlyStopping", name="patience", at_least=1)
-
-    def __call__(self, history: History) -> bool:
-        """Say whether training should stop now."""
-        if self.metric not in history:
-            raise ValueError(
-                f"EarlyStopping: the history has no {self.metric!r}, only {', '.join(history)}; "
-                "pass validation=(x, y) or choose another metric."
-            )
-        sign = -1.0 if self.metric.endswith("accuracy") else 1.0
-        best, best_epoch = np.inf, -1
-        for epoch, value in enumerate(history[self.metric]):
-            if sign * value < best - self.min_delta:
-                best, best_epoch = sign * value, epoch
-        return len(history[self.metric]) - 1 - best_epoch >= self.patience
-
-
-def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
-    """Return the share of rows whose predicted class is the right one, between 0 and 1.
-
-    Examples
-    --------
-    >>> from course_lib import mlp
-    >>> net = mlp([1, 2])
-    >>> accuracy(net, np.array([-1.0, 1.0, 0.0, 0.0]), [[-2.0], [3.0], [4.0], [5.0]], [0, 1, 0, 1])
-    0.75
-    """
-    predicted = net.predict(theta, x)
-    return float(np.mean(predicted == np.reshape(y, predicted.shape)))
-
-
-def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
-    """Return the mean loss and, for a classification loss, the accuracy.
-
-    Examples
-    --------
-    >>> from course_lib import mlp
-    >>> evaluate(mlp([1, 1], loss="mse"), np.array([2.0, 0.0]), [[1.0], [2.0]], [2.0, 5.0])
-    {'loss': 0.5}
-    """
-    result = {"loss": net.loss_value(theta, x, y)}
-    if net.loss.kind != "values":
-        result["accuracy"] = accuracy(net, theta, x, y)
-    return result
 
 
 def fit(
@@ -198,7 +126,7 @@ def fit(
     theta, state, history = theta.copy(), optimizer.init(theta), History()
     workspace = net.workspace(min(batch_size, len(x)), theta.dtype)
     gradient = np.empty_like(theta)
-    for epoch in _bar(epochs, history, progress):
+    for epoch in epochs_with_bar(epochs, history, progress):
         total = 0.0
         for step, rows in enumerate(batches(len(x), batch_size, seed=seed, epoch=epoch)):
             xb = workspace.input((len(rows), x.shape[1]), x.dtype)
@@ -237,31 +165,14 @@ learning rate.
         )
 
 
-def record(
-    history: History,
-    net: Network,
-    theta: Array,
-    loss: float,
-    validation: tuple[Any, Any] | None = None,
-) -> None:
-    """Append one epoch to the history: its training loss, and how the held-out data does.
+def epochs_with_bar(epochs: int, history: History, progress: bool) -> Iterator[int]:
+    """Count the epochs, with a progress bar that shows the newest numbers if asked for.
 
     Examples
     --------
-    >>> from course_lib import mlp
-    >>> history = {}
-    >>> record(history, mlp([1, 1], loss="mse"), np.zeros(2), 0.5, ([[1.0]], [2.0]))
-    >>> history
-    {'loss': [0.5], 'val_loss': [4.0]}
+    >>> list(epochs_with_bar(3, {}, progress=False))
+    [0, 1, 2]
     """
-    history.setdefault("loss", []).append(loss)
-    if validation is not None:
-        for name, value in evaluate(net, theta, *validation).items():
-            history.setdefault(f"val_{name}", []).append(value)
-
-
-def _bar(epochs: int, history: History, progress: bool) -> Iterator[int]:
-    """Count the epochs, with a progress bar that shows the newest numbers if asked for."""
     if not progress:
         yield from range(epochs)
         return

@@ -67,8 +67,8 @@ MUTANTS = [
            'np.matmul(dy, p["W"].T, out=empty(cache.shape, dy.dtype))',
            'np.matmul(dy, np.resize(p["W"], p["W"].T.shape), out=empty(cache.shape, dy.dtype))', "network"),
     Mutant("backward pass stops one layer early", "chain.py", "if i == stop:", "if i == stop + 1:", "network"),
-    Mutant("dropout not scaled up", "layers.py", "        mask /= 1 - self.rate\n", "", "network"),
-    Mutant("dropout on while predicting", "layers.py", "if rng is None:", "if False:", "network"),
+    Mutant("dropout not scaled up", "dropout.py", "        mask /= 1 - self.rate\n", "", "network"),
+    Mutant("dropout on while predicting", "dropout.py", "if rng is None:", "if False:", "network"),
     Mutant("bias not added", "layers.py", '        z += p["b"]\n', "", "torch_mlp"),
     Mutant("denominator ignored for a piece of a batch", "network.py",
            "denominator = len(x) if denominator is None else denominator", "denominator = max(len(x), 1)", "network"),
@@ -98,8 +98,8 @@ MUTANTS = [
     Mutant("the same order every epoch", "data.py", "[seed, epoch]", "[seed, 0]", "data"),
     Mutant("epoch loss not weighted by batch size", "training.py", "total += loss * len(rows)",
            "total += loss * batch_size", "training"),
-    Mutant("early stopping one epoch late", "training.py", ">= self.patience", "> self.patience", "training"),
-    Mutant("accuracy falls to stop", "training.py",
+    Mutant("early stopping one epoch late", "early_stopping.py", ">= self.patience", "> self.patience", "training"),
+    Mutant("accuracy falls to stop", "early_stopping.py",
            'sign = -1.0 if self.metric.endswith("accuracy") else 1.0', "sign = 1.0", "training"),
 ]  # fmt: skip
 

@@ -121,7 +121,7 @@ def _private_cluster(workers: int) -> Iterator[LocalCluster]:
                 )
         except RuntimeError as error:
             raise ParallelError(
-                f"the {workers} worker processes did not start ({error}). {_GUARD}"
+                f"the {workers} worker processes did not start ({error}). Most often the reason is this. {_GUARD}"
             ) from error
         with cluster:
             yield cluster

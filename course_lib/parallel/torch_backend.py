@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.arrays import Array
-from course_lib.layers import Dropout, Noise
+from course_lib.dropout import Dropout
+from course_lib.layers import Noise
 from course_lib.network import Network
 from course_lib.torch_mlp import TorchMLP, to_torch
 from course_lib.torch_twins import torch_loss

@@ -1,0 +1,88 @@
+"""The built book is whole: no rendered errors, no dead links, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from book_files import BOOK, contents
+from html_faults import scan
+
+
+@pytest.fixture(scope="module")
+def html() -> Path:
+    """The folder of the built book; only a run by hand may go without one."""
+    folder = Path(os.environ.get("BOOK_HTML", BOOK / "_build" / "html"))
+    if not (folder / "index.html").is_file():
+        message = f"no built book in {folder}: run `make book` first"
+        if "CI" in os.environ or "BOOK_HTML" in os.environ:
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+def test_every_page_of_the_contents_was_built(html: Path) -> None:
+    """The scan below sees only the pages that are there."""
+    assert [name for name in contents() if not (html / f"{name}.html").is_file()] == []
+
+
+def test_the_built_book_has_no_faults(html: Path) -> None:
+    """See html_faults.py for what counts as one."""
+    assert scan(html) == []
+
+
+def test_mathjax_comes_with_the_book(html: Path) -> None:
+    """Formulas must be readable without a network."""
+    page = (html / "reference" / "notation.html").read_text("utf-8")
+    assert 'src="../_static/mathjax/' in page
+
+
+_PAGE = '<html><body><p id="here">text</p>{}</body></html>'
+_REMOTE = "https://example.org/x"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("<pre>Traceback (most recent call last)\n</pre>", "shows 'Traceback"),
+        ("<p>distributed.worker - ERROR - x</p>", "shows 'distributed.worker"),
+        ("<p>see [?]</p>", "shows '[?]'"),
+        ('<div class="cell_output"><pre>UserWarning: x</pre></div>', "output shows"),
+        ('<div class="system-message">x</div>', "system-message in the page"),
+        ('<span class="problematic">x</span>', "problematic in the page"),
+        ('<code class="xref py">f</code>', "unresolved reference 'f'"),
+        ('<a href="gone.html">x</a>', "dead link gone.html"),
+        ('<a href="other.html#gone">x</a>', "dead anchor other.html#gone"),
+        ('<a href="#gone">x</a>', "dead anchor #gone"),
+        ('<img src="gone.png" alt="x">', "dead link gone.png"),
+        ('<img src="other.html">', "no alt text: other.html"),
+        (f'<script src="{_REMOTE}"></script>', f"remote file {_REMOTE}"),
+        ('<script src="//example.org/x"></script>', "remote file //example.org/x"),
+        (f'<link rel="stylesheet" href="{_REMOTE}">', f"remote file {_REMOTE}"),
+        (f'<img src="{_REMOTE}" alt="x">', f"remote file {_REMOTE}"),
+    ],
+)
+def test_the_scan_finds_a_planted_fault(tmp_path: Path, body: str, fault: str) -> None:
+    """Each kind of fault, alone in a page that is otherwise whole."""
+    (tmp_path / "page.html").write_text(_PAGE.format(body), encoding="utf-8")
+    (tmp_path / "other.html").write_text(_PAGE.format(""), encoding="utf-8")
+    (found,) = scan(tmp_path)
+    assert found.startswith(f"page.html: {fault}")
+
+
+def test_the_scan_finds_a_remote_font(tmp_path: Path) -> None:
+    """A style sheet can load files too."""
+    (tmp_path / "a.css").write_text(f"@font-face {{ src: url('{_REMOTE}') }}", encoding="utf-8")
+    assert scan(tmp_path) == [f"a.css: remote file {_REMOTE}"]
+
+
+def test_the_scan_lets_a_good_page_pass(tmp_path: Path) -> None:
+    """Links to other sites, a doctest that shows an error, a name of NumPy."""
+    body = (
+        f'<a href="{_REMOTE}">x</a> <a href="page.html#here">x</a> <a href="#here">x</a>'
+        "<pre>&gt;&gt;&gt; f()\nTraceback (most recent call last)\n</pre>"
+        '<code class="xref py">numpy.ndarray</code> <a href="#here"><code class="xref">f</code></a>'
+    )
+    (tmp_path / "page.html").write_text(_PAGE.format(body), encoding="utf-8")
+    assert scan(tmp_path) == []

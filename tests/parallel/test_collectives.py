@@ -1,0 +1,149 @@
+"""Collectives: the right sum, the same bits on every rank, and exactly the messages promised."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from course_lib.parallel.collectives import all_agree, all_gather, all_reduce, barrier, broadcast
+from course_lib.parallel.comm import run_threads
+from course_lib.parallel.errors import RankFailed
+
+SIZES = [1, 2, 3, 4, 5, 8]
+ALGORITHMS = ["ordered", "tree"]
+
+
+def numbers(rank, dtype=np.float64):
+    return np.random.default_rng(rank).normal(size=(7, 3)).astype(dtype)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_all_reduce_is_the_sum_with_the_same_bits_on_every_rank(size, algorithm, dtype):
+    sums = run_threads(size, lambda c: all_reduce(c, numbers(c.rank, dtype), algorithm))
+    exact = np.sum([numbers(r, dtype).astype(np.longdouble) for r in range(size)], axis=0)
+    # 7 additions of numbers around 1: at most 7 roundings.
+    tolerance = 0 if dtype is np.int64 else 16 * np.finfo(dtype).eps
+    np.testing.assert_allclose(sums[0], exact.astype(dtype), rtol=0, atol=tolerance)
+    assert len({s.tobytes() for s in sums}) == 1
+    assert all(s.dtype == dtype and s.shape == (7, 3) for s in sums)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ordered_adds_in_rank_order_and_tree_in_pairs(size):
+    parts = [numbers(r) for r in range(size)]
+    in_order = parts[0].copy()
+    for part in parts[1:]:
+        in_order = in_order + part
+    in_pairs = parts
+    while len(in_pairs) > 1:
+        in_pairs = [
+            in_pairs[i] + in_pairs[i + 1] if i + 1 < len(in_pairs) else in_pairs[i]
+            for i in range(0, len(in_pairs), 2)
+        ]
+    for algorithm, expected in (("ordered", in_order), ("tree", in_pairs[0])):
+        sums = run_threads(size, lambda c, a=algorithm: all_reduce(c, numbers(c.rank), a))
+        np.testing.assert_array_equal(sums[0], expected)  # bitwise
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("size", SIZES)
+def test_all_reduce_sends_2p_minus_2_whole_arrays(size, algorithm):
+    def fn(comm):
+        array = numbers(comm.rank)
+        assert all_reduce(comm, array, algorithm) is array
+        return comm.counters
+
+    counters = run_threads(size, fn)
+    assert sum(c.messages for c in counters) == 2 * (size - 1)
+    assert sum(c.bytes for c in counters) == 2 * (size - 1) * 7 * 3 * 8
+    if algorithm == "ordered":  # rank 0 sends to each, each sends to rank 0
+        assert [c.messages for c in counters] == [size - 1] + [1] * (size - 1)
+    else:  # rank 0 sends once per round down
+        assert counters[0].messages == (size - 1).bit_length()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_broadcast_copies_the_roots_array_in_p_minus_1_messages(size):
+    for root in range(size):
+
+        def fn(comm, root=root):
+            return broadcast(comm, numbers(comm.rank), root=root), comm.counters.messages
+
+        results = run_threads(size, fn)
+        assert all(np.array_equal(array, numbers(root)) for array, _ in results)
+        assert sum(messages for _, messages in results) == size - 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_all_gather_brings_arrays_of_any_shape_in_p_times_p_minus_1_messages(size):
+    def fn(comm):
+        own = np.full(comm.rank, float(comm.rank))
+        gathered = all_gather(comm, own)
+        gathered[comm.rank] += 1  # this rank's entry is a copy, too
+        return gathered, own, comm.counters.messages
+
+    results = run_threads(size, fn)
+    for rank, (gathered, own, _) in enumerate(results):
+        for source, array in enumerate(gathered):
+            assert array.tolist() == [source + (source == rank)] * source
+        assert own.tolist() == [rank] * rank
+    assert sum(messages for *_, messages in results) == size * (size - 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nobody_leaves_a_barrier_before_everybody_has_come(size):
+    come, lock, seen = [], threading.Lock(), []
+
+    def fn(comm):
+        for _ in range(20):
+            with lock:
+                come.append(comm.rank)
+            barrier(comm)
+            with lock:
+                seen.append(len(come))
+            barrier(comm)
+        return comm.counters
+
+    counters = run_threads(size, fn)
+    assert seen == [size * (round_ + 1) for round_ in range(20) for _ in range(size)]
+    assert sum(c.messages for c in counters) == 40 * 2 * (size - 1)
+    assert sum(c.bytes for c in counters) == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_all_agree_is_true_only_if_all_say_so(size):
+    assert run_threads(size, lambda c: all_agree(c, True)) == [True] * size
+    for dissenter in range(size):
+        assert not any(run_threads(size, lambda c, d=dissenter: all_agree(c, c.rank != d)))
+
+
+def test_different_shapes_are_refused():
+    with pytest.raises(RankFailed, match=r"all_reduce: rank 0 has an array of shape \(1,\), float"):
+        run_threads(2, lambda c: all_reduce(c, np.zeros(c.rank + 1)))
+
+
+def test_different_dtypes_are_refused():
+    with pytest.raises(RankFailed, match=r"rank 1 sent \(3,\), float32; all ranks must pass"):
+        run_threads(2, lambda c: all_reduce(c, np.zeros(3, [np.float64, np.float32][c.rank])))
+
+
+def test_what_cannot_be_overwritten_is_refused():
+    frozen = np.zeros(3)
+    frozen.flags.writeable = False
+    with pytest.raises(RankFailed, match="all_reduce works in place .* got a read-only array"):
+        run_threads(2, lambda c: all_reduce(c, frozen))
+    with pytest.raises(RankFailed, match="broadcast works in place .* got list; pass a copy"):
+        run_threads(2, lambda c: broadcast(c, [1.0]))
+
+
+def test_unknown_algorithms_and_roots_are_refused():
+    with pytest.raises(
+        RankFailed, match=r"unknown all_reduce algorithm 'tre'; did you mean 'tree'"
+    ):
+        run_threads(1, lambda c: all_reduce(c, np.zeros(1), "tre"))
+    with pytest.raises(RankFailed, match=r"root must be a rank in 0..1, got 2"):
+        run_threads(2, lambda c: broadcast(c, np.zeros(1), root=2))

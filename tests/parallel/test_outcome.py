@@ -1,0 +1,63 @@
+"""Of several failures, the cause is reported and not its consequences."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+
+import pytest
+
+from course_lib.parallel import errors
+from course_lib.parallel.outcome import Outcome, first_cause, results
+
+
+def test_the_cause_comes_before_its_consequences_in_whatever_order_they_arrive():
+    ranked = [
+        ValueError("user"),
+        errors.WorkerLost("lost"),
+        errors.CommTimeout("late"),
+        errors.Aborted("stopped"),
+    ]
+    for cause in range(4):
+        outcomes = [Outcome(i, error=e) for i, e in enumerate(ranked[cause:])]
+        for order in (outcomes, outcomes[::-1]):
+            found = first_cause(order)
+            assert (found.__cause__ or found) is ranked[cause]
+
+
+def test_the_first_of_equals_is_reported():
+    first = first_cause([Outcome(2, error=KeyError("a")), Outcome(1, error=KeyError("b"))])
+    assert str(first) == "rank 2 failed: KeyError: 'a'"
+
+
+def test_no_failure_is_no_error():
+    assert first_cause([Outcome(0, value=1)]) is None
+    assert results([Outcome(1, value="b"), Outcome(0, value="a")]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", [n for n in dir(errors) if n[0].isupper()])
+def test_errors_survive_pickling(name):
+    error = getattr(errors, name)("a sentence", rank=1, worker="tcp://host:1", step=7)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), copy.rank, copy.worker, copy.step) == ("a sentence", 1, "tcp://host:1", 7)
+    assert isinstance(copy, errors.ParallelError)
+
+
+class Locked(Exception):
+    def __init__(self):
+        super().__init__("with a lock")
+        self.lock = threading.Lock()
+
+
+def test_an_outcome_can_always_travel_and_keeps_the_traceback():
+    for error, text in ((KeyError("row"), "'row'"), (Locked(), "Locked: with a lock")):
+        try:
+            raise error
+        except Exception as raised:
+            outcome = Outcome(1, error=raised, step=3, worker="tcp://host:1").portable()
+        copy = pickle.loads(pickle.dumps(outcome))
+        assert text in str(copy.error)
+        assert "raise error" in str(copy.error) + "".join(getattr(copy.error, "__notes__", ()))
+        assert (copy.rank, copy.step, copy.worker) == (1, 3, "tcp://host:1")
+    assert Outcome(0, value=5).portable() == Outcome(0, value=5)
