@@ -11,9 +11,7 @@ Chapter: failures and checkpoints.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,13 +23,21 @@ from safetensors import numpy as safetensors
 
 from course_lib.arrays import Array, check_integer
 from course_lib.atomic import write_bytes
+from course_lib.checkpoint_folder import checkpoint_files, prune
+from course_lib.manifest import CheckpointError, manifest_text, read_manifest
+from course_lib.saved_state import join_state, split_state
 
-VERSION = 1
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "join_state",
+    "latest_valid",
+    "load",
+    "save",
+    "split_state",
+]
+
 StrPath = str | os.PathLike[str]
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint is missing, incomplete or damaged; the message says which and how."""
 
 
 class Checkpoint(NamedTuple):
@@ -104,26 +110,18 @@ def save(
     # The name holds the sum, so that saving a step again never touches the arrays it replaces.
     tensors = folder / f"step-{step:08d}-{digest[:16]}.safetensors"
     manifest: dict[str, Any] = {
-        "format": "course_lib checkpoint",
-        "version": VERSION,
         "step": step,
         "file": tensors.name,
         "sha256": digest,
         "arrays": {n: {"shape": np.shape(a), "dtype": str(a.dtype)} for n, a in arrays.items()},
         "meta": dict(meta or {}),
     }
-    try:
-        text = json.dumps({**manifest, "manifest_sha256": _sum(manifest)}, indent=2)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"save: meta must hold only what JSON can say (numbers, strings, booleans, None, "
-            f"lists, dicts with string keys): {error}."
-        ) from error
+    text = manifest_text(manifest)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(tensors, raw)
     path = folder / f"step-{step:08d}.json"
-    write_bytes(path, text.encode())
-    _prune(folder, step, tensors, keep)
+    write_bytes(path, text)
+    prune(folder, step, tensors, keep)
     return path
 
 
@@ -150,20 +148,7 @@ def load(path: StrPath) -> Checkpoint:
     Chapter: failures and checkpoints.
     """
     path = Path(path)
-    try:
-        manifest = json.loads(path.read_bytes())
-        whole = manifest.pop("manifest_sha256") == _sum(manifest)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; save writes it last.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not the manifest of a checkpoint ({error}).") from error
-    if not whole:
-        raise CheckpointError(f"{path} was changed or damaged: its own SHA-256 sum differs.")
-    if manifest["version"] != VERSION:
-        raise CheckpointError(
-            f"{path} has format version {manifest['version']}, this program reads {VERSION}; "
-            "load it with the version of course_lib that wrote it."
-        )
+    manifest = read_manifest(path)
     tensors = path.parent / manifest["file"]
     try:
         raw = tensors.read_bytes()
@@ -203,45 +188,12 @@ def latest_valid(directory: StrPath) -> Checkpoint | None:
     Chapter: failures and checkpoints.
     """
     folder = Path(directory)
-    for step in sorted({step for step, _ in _files(folder)}, reverse=True):
+    for step in sorted({step for step, _ in checkpoint_files(folder)}, reverse=True):
         try:
             return load(folder / f"step-{step:08d}.json")
         except CheckpointError as error:
             warnings.warn(f"skipping step {step}: {error}", RuntimeWarning, stacklevel=2)
     return None
-
-
-def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Part an optimizer's state in arrays, named ``state.<key>``, and the rest, for JSON.
-
-    Examples
-    --------
-    >>> split_state({"t": 3, "m": np.zeros(2)})
-    ({'state.m': array([0., 0.])}, {'t': 3})
-    """
-    arrays = {f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
-    return arrays, {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
-
-
-def join_state(arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo :func:`split_state`; other arrays (theta) are left out.
-
-    Examples
-    --------
-    >>> join_state({"theta": np.ones(2), "state.m": np.zeros(2)}, {"t": 3})
-    {'t': 3, 'm': array([0., 0.])}
-    """
-    own = {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
-    return {**numbers, **own}
-
-
-_NAME = re.compile(r"step-(\d{8,})(-[0-9a-f]{16}\.safetensors|\.json)")
-
-
-def _files(folder: Path) -> list[tuple[int, Path]]:
-    """Return our files and the steps they belong to; anything else in the folder is not ours."""
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
-    return [(int(match[1]), path) for match, path in found if match]
 
 
 def _plain(name: str, array: Array) -> Array:
@@ -253,20 +205,3 @@ def _plain(name: str, array: Array) -> Array:
             "belong in meta."
         )
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
-
-
-def _sum(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _prune(folder: Path, step: int, tensors: Path, keep: int) -> None:
-    """Delete all but the newest checkpoints, and what interrupted saves left behind."""
-    files = _files(folder)
-    kept = {step, *sorted(s for s, path in files if path.suffix == ".json")[-keep:]}
-    # Manifests (.json sorts first) go before arrays: else a crash would leave a broken pair.
-    for s, path in sorted(files, key=lambda file: file[1].suffix):
-        replaced = s == step and path.suffix == tensors.suffix and path != tensors
-        if replaced or s not in kept:
-            path.unlink(missing_ok=True)
-    for path in folder.glob(".step-*"):
-        path.unlink(missing_ok=True)

@@ -90,10 +90,8 @@ def load_digits(
 
     Raises
     ------
-    ImportError
-        If scikit-learn is not installed.
-    ValueError, TypeError
-        If an argument is out of range or of the wrong type.
+    ImportError, ValueError, TypeError
+        If scikit-learn is not installed; if an argument is out of range or of the wrong type.
 
     Examples
     --------
@@ -158,12 +156,8 @@ def load_mnist(
 
     Raises
     ------
-    FileNotFoundError
-        If a file is missing; the message names the four files.
-    ValueError
-        If a file is not the original one.
-    OSError
-        If the download fails at every address.
+    FileNotFoundError, ValueError, OSError
+        If a file is missing; if it is not the original one; if it cannot be downloaded.
 
     References
     ----------

@@ -33,7 +33,15 @@ __all__ = [
 
 
 class FitResult(NamedTuple):
-    """What a training run leaves: parameters, the optimizer's state, and one row per epoch."""
+    """What a training run leaves: parameters, the optimizer's state, and one row per epoch.
+
+    Examples
+    --------
+    >>> result = FitResult(theta=np.zeros(2), state={"t": 8}, history={"loss": [1.5, 0.5]})
+    >>> theta, state, history = result
+    >>> history["loss"][-1]
+    0.5
+    """
 
     theta: Array
     state: State
@@ -41,7 +49,15 @@ class FitResult(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What a callback is shown at the end of an epoch (counted from 0)."""
+    """What a callback is shown at the end of an epoch (counted from 0).
+
+    Examples
+    --------
+    >>> def show(event):
+    ...     print(event.epoch, event.history["loss"][-1])
+    >>> show(Epoch(0, np.zeros(2), {"t": 4}, {"loss": [1.5]}))
+    0 1.5
+    """
 
     epoch: int
     theta: Array

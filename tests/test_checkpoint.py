@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from course_lib import checkpoint
+from course_lib import checkpoint, manifest
 from course_lib.checkpoint import CheckpointError, join_state, latest_valid, load, save, split_state
 from course_lib.network import mlp
 from course_lib.optimizers import Adam
@@ -59,12 +59,19 @@ def test_meta_and_step_come_back(tmp_path):
     assert (saved.step, saved.arrays, saved.meta) == (12, {}, meta)
 
 
+def test_keys_that_are_numbers_come_back_as_strings(tmp_path):
+    # 9 < 10 but "9" > "10": the manifest's sum must not depend on which of them is sorted.
+    meta = {9: "a", 10: "b", "nan": float("nan"), "tuple": (1, 2)}
+    back = load(save(tmp_path, step=1, arrays={}, meta=meta)).meta
+    assert str(back) == str({"9": "a", "10": "b", "nan": float("nan"), "tuple": [1, 2]})
+
+
 def test_the_tensor_file_is_plain_safetensors_and_the_manifest_describes_it(tmp_path):
     path = save(tmp_path, step=7, arrays={"w": np.ones((2, 3), np.float32)}, meta={"a": 1})
-    manifest = json.loads(path.read_text())
-    assert manifest["arrays"] == {"w": {"shape": [2, 3], "dtype": "float32"}}
-    assert manifest["version"] == 1 and manifest["step"] == 7 and manifest["meta"] == {"a": 1}
-    np.testing.assert_array_equal(load_file(tmp_path / manifest["file"])["w"], np.ones((2, 3)))
+    said = json.loads(path.read_text())
+    assert said["arrays"] == {"w": {"shape": [2, 3], "dtype": "float32"}}
+    assert said["version"] == 1 and said["step"] == 7 and said["meta"] == {"a": 1}
+    np.testing.assert_array_equal(load_file(tmp_path / said["file"])["w"], np.ones((2, 3)))
 
 
 def test_training_resumed_from_a_checkpoint_is_bitwise_the_uninterrupted_one(tmp_path):
@@ -163,7 +170,7 @@ def test_missing_and_foreign_files_get_a_sentence(tmp_path):
 
 
 def test_a_manifest_of_another_version_is_refused_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "VERSION", 2)
+    monkeypatch.setattr(manifest, "VERSION", 2)
     path = save(tmp_path, step=1, arrays={})
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="has format version 2, this program reads 1; load"):
@@ -200,7 +207,7 @@ def test_no_checkpoint_is_none_without_a_warning(tmp_path):
 CRASH = """
     import os, sys
     import numpy as np
-    from course_lib import checkpoint
+    from course_lib import checkpoint, manifest
     folder, k = sys.argv[1], 0
     while True:
         k += 1

@@ -58,9 +58,7 @@ def test_torch_is_the_tested_version(pins: dict[str, str]) -> None:
     assert pins["torch"] == "2.13.0"
 
 
-def test_conda_environment_has_the_same_ranges(
-    root: Path, ranges: dict[str, Requirement]
-) -> None:
+def test_conda_environment_has_the_same_ranges(root: Path, ranges: dict[str, Requirement]) -> None:
     """The two ways to install must not drift apart."""
     listed = yaml.safe_load((root / "environment.yml").read_text("utf-8"))["dependencies"]
     lines = [line for line in listed if isinstance(line, str)]

@@ -91,7 +91,7 @@ def test_the_version_is_the_same_everywhere(root: Path) -> None:
     assert cited == [version]
 
 
-@pytest.mark.parametrize(("name", "value"), _documented(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(("name", "value"), [pytest.param(*x, id=x[0]) for x in _documented()])
 def test_public_things_have_docstrings(name: str, value: Any) -> None:
     """One line that says what it is; the examples are run by the doctest collector."""
     docstring = inspect.getdoc(value) or ""

@@ -13,10 +13,9 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import dask
 from distributed import Client, LocalCluster, Security, get_worker
 from distributed.system import MEMORY_LIMIT
 
@@ -69,6 +68,11 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
         with _open(client, None, timeout) as own:
             yield own
     elif isinstance(client, Client):
+        if client.asynchronous:
+            raise TypeError(
+                "client must not be asynchronous: the run would block the event loop that it "
+                "lives in. Open one with Client(...) without asynchronous=True."
+            )
         if client.scheduler is None or client.status != "running":
             raise ClusterUnreachable(
                 f"the client given is not connected (status {client.status!r}); open a new one."
@@ -103,28 +107,43 @@ def _open(
 @contextlib.contextmanager
 def _private_cluster(workers: int) -> Iterator[LocalCluster]:
     _check_main_script()
-    # Twice: the start of a worker leaves its settings in this process, and so does a restart.
-    with _environment_restored():
-        try:
-            with _environment_restored():
-                cluster = LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    # A fifth is left to the driver; the default would promise each worker more
-                    # than its share when there are more workers than cores.
-                    memory_limit=int(0.8 * MEMORY_LIMIT / workers),
-                    # The default shows the dashboard to the network, and so does None.
-                    dashboard_address="127.0.0.1:0",
-                    # What goes wrong is reported as an exception, once.
-                    silence_logs=logging.CRITICAL,
-                )
-        except RuntimeError as error:
-            raise ParallelError(
-                f"the {workers} worker processes did not start ({error}). Most often the reason is this. {_GUARD}"
-            ) from error
+    before = dict(os.environ)
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            # A fifth is left to the driver; the default would promise each worker more than its
+            # share when there are more workers than cores.
+            memory_limit=int(0.8 * MEMORY_LIMIT / workers),
+            # The default shows the dashboard to the network, and so does None.
+            dashboard_address="127.0.0.1:0",
+            # What goes wrong is reported as an exception, once.
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise ParallelError(
+            f"the {workers} worker processes did not start ({error}). Most often the reason is "
+            f"this. {_GUARD}"
+        ) from error
+    finally:
+        # Dask leaves in this process what it sets for the workers: OMP_NUM_THREADS=1 and more.
+        names = [n for n in os.environ.keys() | before.keys() if os.environ.get(n) != before.get(n)]
+        _restore(before, names)
+    try:
         with cluster:
             yield cluster
+    finally:
+        _restore(before, names)  # a worker that was restarted has left it again
+
+
+def _restore(before: Mapping[str, str], names: Iterable[str]) -> None:
+    """Give environment variables the value that they had."""
+    for name in names:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            os.environ.pop(name, None)
 
 
 def _check_main_script() -> None:
@@ -140,21 +159,6 @@ def _check_main_script() -> None:
         text = Path(script or "").read_text(encoding="utf-8", errors="ignore")
     if inheriting or (text and "__main__" not in text):
         raise ParallelError(_GUARD)
-
-
-@contextlib.contextmanager
-def _environment_restored() -> Iterator[None]:
-    """Undo what a starting worker does to *this* process: OMP_NUM_THREADS=1 and the like."""
-    names = dask.config.get("distributed.nanny.pre-spawn-environ")
-    before = {name: os.environ.get(name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _refuse_inside_task() -> None:

@@ -142,6 +142,7 @@ def train(
         )
     x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
     x, y = model.check_data(x, y, where="train")
+    seed = check_integer(seed, where="train", name="seed", at_least=0)
     if theta is None:
         theta = model.init(np.random.default_rng(seed))
     model.unpack(theta)  # raises if its shape is wrong: better here than on every worker
@@ -156,7 +157,7 @@ def train(
         validation=validation,
         epochs=check_integer(epochs, where="train", name="epochs", at_least=1),
         batch_size=check_integer(batch_size, where="train", name="batch_size", at_least=1),
-        seed=check_integer(seed, where="train", name="seed", at_least=0),
+        seed=seed,
         strategy=_strategy(strategy),
         backend=lookup("backend", backend, dict.fromkeys(BACKENDS, backend)),
         stop=stop,

@@ -14,7 +14,16 @@ from bs4 import BeautifulSoup, Tag
 _ERRORS = ("Traceback (most recent call last)", "distributed.worker - ERROR", "[?]")
 _WARNING = re.compile(r"\b\w*Warning: ")
 # Names of Python and NumPy, whose documentation is not linked: the build fetches nothing.
-_FOREIGN = {*dir(builtins), "Any", "Callable", "Generator", "Mapping", "Sequence", "dtype", "ndarray"}
+_FOREIGN = {
+    *dir(builtins),
+    "Any",
+    "Callable",
+    "Generator",
+    "Mapping",
+    "Sequence",
+    "dtype",
+    "ndarray",
+}
 _SOURCES = {"src": ("script", "img", "iframe", "source", "audio", "video"), "data": ("object",)}
 
 
@@ -49,12 +58,10 @@ def _anchors(page: Path) -> frozenset[str]:
 
 
 def _text_faults(soup: BeautifulSoup) -> list[str]:
-    doctests = {id(pre) for pre in soup.find_all("pre") if pre.get_text().startswith(">>> ")}
-    text = "".join(
-        str(piece)
-        for piece in soup.find_all(string=True)
-        if not any(id(p) in doctests or p.name in ("script", "style") for p in piece.parents)
-    )
+    text = soup.get_text()
+    for pre in soup.find_all("pre"):
+        if pre.get_text().startswith(">>> "):
+            text = text.replace(pre.get_text(), "", 1)
     faults = [f"shows {error!r}" for error in _ERRORS if error in text]
     for output in soup.select(".cell_output"):
         faults += [f"output shows {w!r}" for w in _WARNING.findall(output.get_text())]

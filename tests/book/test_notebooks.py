@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def image_faults(text: str, page: str) -> list[str]:
     text = re.sub(r"``.+?``|(?<!`)`[^`\n]+`(?!`)", "", text)
     bare = re.findall(r"!\[\s*\]\([^)]*\)", text)
     bare += [tag for tag in re.findall(r"<img\b[^>]*>", text) if not re.search(r'alt="[^"]', tag)]
-    for block in re.findall(r"^(?:`{3,}|:{3,})\{(?:figure|image)\}.*?^(?:`{3,}|:{3,})", text, re.S | re.M):
+    for block in re.findall(
+        r"^(?:`{3,}|:{3,})\{(?:figure|image)\}.*?^(?:`{3,}|:{3,})", text, re.S | re.M
+    ):
         if not re.search(r"^:alt:\s*\S", block, re.M):
             bare.append(block.splitlines()[0])
     return [f"{page}: no alt text: {image}" for image in bare]
@@ -80,14 +83,13 @@ def test_there_are_notebooks() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_code_cell_ran_in_order_and_is_fit_to_be_compared(path: Path) -> None:
     """Executed once from top to bottom, no stderr, no error, nothing left out of the comparison."""
-    assert code_faults(cells(path, "code"), path.stem) == []
+    faults = code_faults(cells(path, "code"), path.stem)
+    assert not faults, "\n".join(["", *faults])
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_name_the_default_kernel(path: Path) -> None:
     """A kernel named after somebody's environment exists nowhere else."""
-    import json
-
     metadata = json.loads(path.read_text("utf-8"))["metadata"]
     assert metadata["kernelspec"]["name"] == "python3"
 
@@ -95,7 +97,8 @@ def test_notebooks_name_the_default_kernel(path: Path) -> None:
 def test_every_image_in_the_text_has_alt_text() -> None:
     """A reader who does not see the image reads what it shows."""
     every = pages(".ipynb") + pages(".md")
-    assert [fault for path in every for fault in image_faults(markdown(path), path.stem)] == []
+    faults = [fault for path in every for fault in image_faults(markdown(path), path.stem)]
+    assert not faults, "\n".join(["", *faults])
 
 
 def test_the_table_of_contents_names_every_page_and_nothing_else() -> None:

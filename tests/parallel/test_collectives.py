@@ -134,9 +134,9 @@ def test_different_dtypes_are_refused():
 def test_what_cannot_be_overwritten_is_refused():
     frozen = np.zeros(3)
     frozen.flags.writeable = False
-    with pytest.raises(RankFailed, match="all_reduce works in place .* got a read-only array"):
+    with pytest.raises(RankFailed, match=r"all_reduce works in place .* got a read-only array"):
         run_threads(2, lambda c: all_reduce(c, frozen))
-    with pytest.raises(RankFailed, match="broadcast works in place .* got list; pass a copy"):
+    with pytest.raises(RankFailed, match=r"broadcast works in place .* got list; pass a copy"):
         run_threads(2, lambda c: broadcast(c, [1.0]))
 
 

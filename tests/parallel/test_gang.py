@@ -158,7 +158,7 @@ def test_workers_held_by_another_gang_are_an_error_within_the_timeout(client):
 
     def hold(comm):
         comm.report({})
-        comm.recv(1 - comm.rank, "never", timeout=4)
+        comm.recv(1 - comm.rank, "never", timeout=2.5)
 
     def run():
         with pytest.raises(CommTimeout):
@@ -176,7 +176,7 @@ def test_workers_held_by_another_gang_are_an_error_within_the_timeout(client):
 
 
 def test_workers_busy_with_other_tasks_are_an_error_within_the_timeout(client):
-    naps = client.map(lambda i: time.sleep(4), range(3), pure=False)
+    naps = client.map(lambda i: time.sleep(2.5), range(3), pure=False)
     time.sleep(0.2)
     with pytest.raises(WorkersBusy, match=r"did not start within 1 s"):
         # One of the ranks may start, if a nap has not: then it waits for the others.

@@ -27,7 +27,7 @@ def test_a_rank_that_computes_for_ever_does_not_keep_the_others_failure_back():
         comm.recv(1, "x")
 
     start = time.monotonic()
-    with pytest.raises(CommTimeout, match="rank 0 waited 0.2 s for 'x' from rank 1"):
+    with pytest.raises(CommTimeout, match=r"rank 0 waited 0.2 s for 'x' from rank 1"):
         run_threads(2, fn, timeout=0.2)
     assert time.monotonic() - start < 2
     for_ever.set()

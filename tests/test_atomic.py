@@ -1,0 +1,46 @@
+"""Atomic writing: a reader that looks all the time never sees a part of a file."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from course_lib.atomic import write_bytes
+
+
+def test_a_reader_sees_the_old_or_the_new_file_never_a_mixture(tmp_path):
+    path = tmp_path / "file"
+    contents = {letter * 100_000 for letter in (b"a", b"b")}
+    write_bytes(path, b"a" * 100_000)
+    seen, stop = set(), threading.Event()
+
+    def read():
+        while not stop.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(40):
+        write_bytes(path, sorted(contents)[i % 2])
+    stop.set()
+    reader.join()
+    assert seen <= contents
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_many_writers_leave_one_of_their_files_whole(tmp_path):
+    path = tmp_path / "file"
+    contents = [bytes([i]) * 50_000 for i in range(8)]
+    threads = [threading.Thread(target=write_bytes, args=(path, c)) for c in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_missing_folder_is_the_callers_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_bytes(tmp_path / "nowhere" / "file", b"")
