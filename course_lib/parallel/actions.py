@@ -1,10 +1,10 @@
-"""A pipeline's plan as data: each stage has a list of actions, the forward or backward passes to do.
+"""A pipeline's plan as data: for each stage a list of actions, its forward and backward passes.
 
 The network is cut into stages, one per rank, and the batch into micro-batches. ``2F0`` means: stage
 2 runs micro-batch 0 forward; ``2B0``: backward. A schedule is a tuple with the actions of each
 stage, in order; when each runs follows from who waits for whom.
 
-Chapter: pipelines.
+Chapter: pipeline and tensor parallelism.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Action:
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
 
     stage: int
@@ -112,7 +112,7 @@ def parse(text: str) -> Schedule:
 
     Notes
     -----
-    The inverse of :func:`table`, marks aside. Chapter: pipelines.
+    The inverse of :func:`table`, marks aside. Chapter: pipeline and tensor parallelism.
     """
     return tuple(
         tuple(Action.parse(word) for word in line.split()) for line in text.strip().splitlines()

@@ -5,7 +5,7 @@ of messages: so many one after another, carrying so many bytes. The additions ar
 one machine they go along with the copying. All ranks are taken to send and receive at once, which
 p ranks on fewer than p cores do not.
 
-Chapter: the cost of parallel training.
+Chapter: collectives.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class AlphaBeta:
 
     Notes
     -----
-    Chapter: the cost of parallel training.
+    Chapter: collectives.
     """
 
     alpha: float

@@ -1,6 +1,6 @@
 r"""Measure a channel: :math:`\alpha` and :math:`\beta` from the times of messages of several sizes.
 
-Chapter: the cost of parallel training.
+Chapter: collectives.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def fit_alpha_beta(measurements: Sequence[tuple[float, float]]) -> AlphaBetaFit:
 
     Notes
     -----
-    Chapter: the cost of parallel training.
+    Chapter: collectives.
     """
     sizes, times = _check(measurements)
     scale = sizes.max()  # else the two columns would differ by a factor of millions

@@ -12,7 +12,9 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import queue
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -91,15 +93,28 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
 def _open(
     address: str | LocalCluster, security: Security | None, timeout: float
 ) -> Iterator[Client]:
+    made: queue.SimpleQueue[Client | Exception] = queue.SimpleQueue()
+
+    def make() -> None:
+        try:
+            # set_as_default=False: the user's dask.compute() must not come to this client.
+            made.put(Client(address, security=security, timeout=timeout, set_as_default=False))
+        except Exception as error:
+            made.put(error)
+
+    # In a thread, because Dask's own timeout does not cover a server that accepts and then says
+    # nothing, such as the dashboard: its port is next to the scheduler's, and easily mistaken.
+    threading.Thread(target=make, daemon=True).start()
     try:
-        # set_as_default=False: the user's dask.compute() must not come to this client.
-        client = Client(address, security=security, timeout=timeout, set_as_default=False)
-    except (OSError, ValueError) as error:
+        client = made.get(timeout=timeout + 1.0)
+    except queue.Empty:
+        client = TimeoutError(f"it accepts connections, but did not answer within {timeout:g} s")
+    if isinstance(client, Exception):
         raise ClusterUnreachable(
-            f"no Dask scheduler could be reached at {address!r}: {error}. Expected an address "
-            "such as tcp://127.0.0.1:8786; start one with `dask scheduler`, or leave out client= "
-            "for a private cluster."
-        ) from error
+            f"no Dask scheduler could be reached at {address!r}: {client}. Expected an address "
+            "such as tcp://127.0.0.1:8786 (not the dashboard's); start one with `dask scheduler`, "
+            "or leave out client= for a private cluster."
+        ) from client
     with client:
         yield client
 

@@ -143,6 +143,12 @@ def all_gather(comm: Comm, array: Array) -> list[Array]:
 def barrier(comm: Comm) -> None:
     """Return only when every rank has called barrier: 2 (p - 1) empty messages.
 
+    Examples
+    --------
+    >>> from course_lib.parallel.comm import run_threads
+    >>> run_threads(2, barrier)
+    [None, None]
+
     Notes
     -----
     Chapter: data parallelism.

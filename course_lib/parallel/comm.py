@@ -69,6 +69,16 @@ class Comm(Protocol):
     counters : Counters
         What this rank has sent so far.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from course_lib.parallel.comm import run_threads
+    >>> def greet(comm: Comm) -> float:
+    ...     comm.send(1 - comm.rank, "hello", np.array([comm.rank + 0.5]))
+    ...     return float(comm.recv(1 - comm.rank, "hello")[0])
+    >>> run_threads(2, greet)
+    [1.5, 0.5]
+
     Notes
     -----
     Chapter: data parallelism.

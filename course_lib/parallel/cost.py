@@ -4,7 +4,7 @@ Times are seconds, memory is bytes, p is the number of ranks. The model of a cha
 measurements, the traffic and the memory of a rank, and the prediction of a step stand in files of
 their own, and are found here too.
 
-Chapter: the cost of parallel training.
+Chapters: where the time goes; collectives.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def amdahl(serial_fraction: float, p: int) -> float:
 
     Notes
     -----
-    Chapter: the cost of parallel training.
+    Chapter: where the time goes.
     """
     _check_fraction(serial_fraction, p, "amdahl")
     return 1 / (serial_fraction + (1 - serial_fraction) / p)
@@ -97,7 +97,7 @@ def gustafson(serial_fraction: float, p: int) -> float:
 
     Notes
     -----
-    Chapter: the cost of parallel training.
+    Chapter: where the time goes.
     """
     _check_fraction(serial_fraction, p, "gustafson")
     return serial_fraction + (1 - serial_fraction) * p
@@ -122,7 +122,7 @@ def pipeline_bubble(stages: int, micro_batches: int) -> float:
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
     check_integer(stages, where="pipeline_bubble", name="stages", at_least=1)
     check_integer(micro_batches, where="pipeline_bubble", name="micro_batches", at_least=1)
@@ -161,7 +161,7 @@ def checkpoint_interval(checkpoint_seconds: float, mtbf_seconds: float) -> float
 
     Notes
     -----
-    Chapter: failures and checkpoints.
+    Chapter: when workers die.
     """
     for name, value in (("checkpoint_seconds", checkpoint_seconds), ("mtbf_seconds", mtbf_seconds)):
         if not 0 < value < math.inf:

@@ -75,6 +75,12 @@ def gang(
     ClusterUnreachable
         If the scheduler cannot be reached.
 
+    Examples
+    --------
+    >>> from course_lib.parallel.collectives import all_agree
+    >>> gang(None, lambda comm: (comm.rank, all_agree(comm, True)), 2)
+    [(0, True), (1, True)]
+
     Notes
     -----
     Chapter: data parallelism.

@@ -1,6 +1,6 @@
 """What a rank must hold in memory, when the ranks share out what each would hold in full.
 
-Chapter: sharing out the optimizer's state.
+Chapter: sharded optimizers.
 """
 
 from __future__ import annotations
@@ -82,14 +82,12 @@ def zero_memory(
 
     Notes
     -----
-    Chapter: sharing out the optimizer's state.
+    Chapter: sharded optimizers.
     """
     where = "zero_memory"
     n = check_integer(n_params, where=where, name="n_params", at_least=1)
     check_integer(p, where=where, name="p", at_least=1)
-    vectors = check_integer(
-        optimizer_vectors, where=where, name="optimizer_vectors", at_least=0
-    )
+    vectors = check_integer(optimizer_vectors, where=where, name="optimizer_vectors", at_least=0)
     if stage not in (0, 1, 2, 3):
         raise ValueError(f"{where}: stage must be 0, 1, 2 or 3, got {stage!r}.")
     size = 2 if dtype is None else np.dtype(dtype).itemsize

@@ -7,7 +7,7 @@ the activations of a micro-batch from its forward to its backward pass.
 :func:`check` and :func:`simulate` tell whether and how fast a schedule runs, :func:`timeline` and
 :func:`draw` show it; they work for any schedule, also one of your own.
 
-Chapter: pipelines.
+Chapter: pipeline and tensor parallelism.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def gpipe(stages: int, micro_batches: int) -> Schedule:
-    """All forward passes, then all backward passes.
+    """Run all forward passes, then all backward passes.
 
     Simple, but every stage keeps the activations of all m micro-batches.
 
@@ -67,7 +67,7 @@ def gpipe(stages: int, micro_batches: int) -> Schedule:
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
     _check(stages, micro_batches, "gpipe")
     return tuple(
@@ -77,7 +77,7 @@ def gpipe(stages: int, micro_batches: int) -> Schedule:
 
 
 def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
-    r"""A few forward passes, then one forward and one backward in turns, then the last backwards.
+    r"""Run a few forward passes, then one forward and one backward in turns, then the rest.
 
     As fast as GPipe when messages take no time, but stage s of p keeps the activations of at most
     :math:`\min(m, p - s)` micro-batches, however many there are.
@@ -111,7 +111,7 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
     _check(stages, micro_batches, "one_f_one_b")
     return tuple(

@@ -3,17 +3,17 @@
 Nothing is computed; every pass takes the time it is said to take, and every stage does its actions
 in order, each as soon as what it needs is there.
 
-Chapter: pipelines.
+Chapter: pipeline and tensor parallelism.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from course_lib.parallel.actions import Action, Schedule, ScheduleError, table
+from course_lib.parallel.actions import Action, Schedule
+from course_lib.parallel.schedule_faults import check_finished, check_lists
 
 
 class Wait(NamedTuple):
@@ -41,7 +41,7 @@ class Simulation:
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
 
     schedule: Schedule
@@ -93,12 +93,12 @@ def check(schedule: Sequence[Sequence[Action]]) -> None:
     >>> check(parse("0F0 0F1 0B0"))
     Traceback (most recent call last):
     ...
-    course_lib.parallel.actions.ScheduleError: the schedule is not complete:
+    course_lib.parallel.actions.ScheduleError: the schedule is faulty:
     0F0 0F1 0B0  <-- ERROR HERE: 0B1 is missing
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
     simulate(schedule)
 
@@ -144,10 +144,10 @@ def simulate(
 
     Notes
     -----
-    Chapter: pipelines.
+    Chapter: pipeline and tensor parallelism.
     """
     plan = tuple(tuple(actions) for actions in schedule)
-    _check_lists(plan)
+    check_lists(plan)
     stages = len(plan)
     cost = {"F": _costs(forward, stages, "forward"), "B": _costs(backward, stages, "backward")}
     if not send >= 0:
@@ -155,7 +155,8 @@ def simulate(
     start: dict[Action, float] = {}
     end: dict[Action, float] = {}
     waits: list[list[Wait]] = [[] for _ in plan]
-    position, free = [0] * stages, [0.0 * send] * stages
+    position = [0] * stages
+    free: list[float] = [0] * stages
     progress = True
     while progress:
         progress = False
@@ -174,7 +175,7 @@ def simulate(
                 end[action] = free[s] = free[s] + cost[action.kind][s]
                 position[s] += 1
                 progress = True
-    _check_finished(plan, position, end)
+    check_finished(plan, position, end)
     flat = tuple(wait for per_stage in waits for wait in per_stage)
     return Simulation(plan, start, end, flat, tuple(map(_in_flight, plan)))
 

@@ -1,6 +1,6 @@
-"""Before starting it: how long will a data-parallel step take on p ranks, and is it worth it?
+"""How long a data-parallel step will take on p ranks, told before it is run.
 
-Chapter: the cost of parallel training.
+Chapter: collectives.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def predict_step(
 
     Notes
     -----
-    Chapter: the cost of parallel training.
+    Chapter: collectives.
     """
     where = "predict_step"
     check_integer(p, where=where, name="p", at_least=1)

@@ -2,7 +2,7 @@
 
 The counters of a communicator (``comm.counters``) show these numbers after a real run.
 
-Chapter: the cost of parallel training.
+Chapter: collectives.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
 
     Notes
     -----
-    Chapter: the cost of parallel training.
+    Chapter: collectives.
     """
     check_integer(p, where="traffic", name="p", at_least=1)
     count = lookup("all_reduce algorithm", algorithm, _MESSAGES)

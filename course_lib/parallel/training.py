@@ -26,7 +26,6 @@ from course_lib.training import History
 if TYPE_CHECKING:
     from distributed import Client
 
-# "auto" is the best channel there is for the workers given.
 CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
 STRATEGIES = {"sync": SyncSGD()}
 
@@ -53,8 +52,8 @@ def train(
 ) -> TrainResult:
     """Train on several workers at once.
 
-    The result equals that of :func:`course_lib.training.fit` with the same seed, for any number
-    of workers, up to the rounding of sums taken in another order.
+    The result equals that of :func:`course_lib.training.fit` with the same seed, for any number of
+    workers, up to the rounding of sums taken in another order.
 
     Parameters
     ----------
@@ -103,8 +102,7 @@ def train(
     TypeError, ValueError
         If an argument is not what it should be.
     ParallelError
-        If the run failed: NotEnoughWorkers, WorkerLost, RankFailed, ...; see
-        :mod:`course_lib.parallel.errors`.
+        If the run failed; :mod:`course_lib.parallel.errors` lists how.
 
     Examples
     --------

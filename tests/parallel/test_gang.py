@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +134,54 @@ def test_killing_a_worker_stops_the_gang_and_names_the_worker(client, victim):
     assert usable(client)
 
 
+def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client):
+    def fn(comm):
+        if comm.rank == 1:
+            comm.send(0, "pid", np.array([os.getpid()]))
+            return
+        pid = int(comm.recv(1, "pid")[0])
+        os.kill(pid, signal.SIGSTOP)  # not dead: no connection breaks, no event tells
+        try:
+            comm.send(1, "gradient", np.zeros(3))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    with pytest.raises(CommTimeout, match=r"rank 0 could not hand 'gradient' to rank 1 on tcp"):
+        gang(client, fn, 2, timeout=1)
+    assert usable(client)
+
+
+def test_a_rank_that_does_not_stop_is_not_waited_for_but_named(client, monkeypatch):
+    monkeypatch.setattr("course_lib.parallel.watch._GRACE", 0.2)
+
+    def fn(comm):
+        if comm.rank == 0:
+            raise ValueError
+        time.sleep(2)  # computes, and so does not hear
+
+    start = time.monotonic()
+    with pytest.raises(RankFailed) as e:
+        gang(client, fn, 2)
+    assert time.monotonic() - start < 1.5
+    assert "Rank 1 on tcp" in e.value.__notes__[0]
+    assert "did not stop within 0.2 s" in e.value.__notes__[0]
+    assert usable(client)
+
+
+def test_workers_without_the_package_are_named(client):
+    address = sorted(client.nthreads())[0]
+    module = "course_lib.parallel.dask_comm"
+    hide = f"import sys; sys.kept = sys.modules.get({module!r}); sys.modules[{module!r}] = None"
+    show = f"import sys; sys.modules[{module!r}] = sys.kept"
+    client.run(exec, hide, workers=[address])
+    try:
+        with pytest.raises(ParallelError, match=rf"worker {address} cannot import course_lib"):
+            gang(client, who, 2)
+    finally:
+        client.run(exec, show, workers=[address])
+    assert usable(client)
+
+
 def test_killing_the_only_rank_is_not_waited_for(client):
     with pytest.raises(WorkerLost):
         gang(client, lambda comm: os.kill(os.getpid(), signal.SIGKILL), 1, timeout=30)
@@ -223,6 +272,10 @@ def test_wrong_clients_are_refused(client):
         gang(8786, who, 2)
     with pytest.raises(ClusterUnreachable, match="no Dask scheduler could be reached"):
         gang("tcp://127.0.0.1:9", who, 2, timeout=0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+        port = silent.getsockname()[1]
+        with pytest.raises(ClusterUnreachable, match=r"did not answer within 0.5 s"):
+            gang(f"tcp://127.0.0.1:{port}", who, 2, timeout=0.5)
     with Client(client.scheduler.address, set_as_default=False) as other:
         pass
     with pytest.raises(ClusterUnreachable, match="not connected"):

@@ -1,0 +1,95 @@
+# The commands people type. Needs only make and Python 3.11 or newer; everything else goes into $(VENV).
+
+PYTHON ?= python3
+PORT   ?= 8000
+VENV   ?= .venv
+
+BIN  := $(VENV)/bin
+BOOK := $(VENV)/.installed-book
+ALL  := $(VENV)/.installed-all
+HTML := book/_build/html
+STAGES := lint types unit html html-test notebook-test
+
+# A virtual environment must not see the packages or the settings of its surroundings.
+export PYTHONNOUSERSITE := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve lab notebooks api test $(STAGES) clean clean-all
+
+help:  ## print this list
+	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+book: html  ## build the book and print the path of its first page
+
+serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
+	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
+
+lab: $(ALL)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab book
+
+notebooks: $(ALL)  ## run every notebook, or NOTEBOOKS=..., and write the outputs
+	$(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
+
+api: $(ALL)  ## write the API pages again, after a module was added or renamed
+	$(BIN)/python tools/api_pages.py
+
+test: $(ALL)  ## everything that CI does, in its order; stops at the first failure
+	@set -e; for stage in $(STAGES); do \
+	  echo; echo "==> $$stage"; $(MAKE) --no-print-directory $$stage; \
+	done; echo; echo "==> all stages passed: $(STAGES)"
+
+lint: $(ALL)  ## check the style of code and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(ALL)  ## check the types of course_lib
+	$(BIN)/mypy
+
+# One BLAS thread per process: two test processes on two cores would otherwise run four.
+unit: export OMP_NUM_THREADS := 1
+unit: $(ALL)  ## run the tests of the package and its docstrings
+	$(BIN)/python -m pytest -n 2 --ignore=tests/book/test_html.py
+
+# From nothing each time: a page that is not read again gives no warning again, and a page that is
+# gone would stay.
+html: $(BOOK)
+	@rm -rf $(HTML)
+	$(BIN)/jupyter-book build book --all -q -n -W --keep-going
+	@echo "The book: $(abspath $(HTML))/index.html"
+
+html-test: $(ALL)  ## look for faults in the built book
+	BOOK_HTML=$(HTML) $(BIN)/python -m pytest tests/book/test_html.py
+
+notebook-test: export OMP_NUM_THREADS := 1
+notebook-test: $(ALL)  ## run every notebook and compare with its committed outputs
+	$(BIN)/python -m pytest --nbval book/ -n 2 --dist loadfile -p no:cacheprovider \
+	  --nbval-cell-timeout=120 --timeout=600 -W default
+
+clean:  ## remove what was built; keep the virtual environment
+	rm -rf book/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+clean-all: clean  ## remove the virtual environment too
+	rm -rf $(VENV)
+
+$(VENV)/.created:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "make: no program named '$(PYTHON)'. Install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: '$(PYTHON)' is $$($(PYTHON) --version 2>&1), but Python 3.11 or newer is needed. Name a newer one: make PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(BOOK): $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"
+	@touch $@
+
+$(ALL): $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all]"
+	@touch $(BOOK) $@

@@ -1,0 +1,34 @@
+"""Lets the text name things as users import them: `course_lib.mlp` finds `course_lib.network.mlp`.
+
+A package only hands on what its files define, so the documented name is longer; a docstring may
+leave the package out altogether. A name that two files define stays unresolved: a warning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def documented(target: str, names: Any) -> str | None:
+    """Return the one documented name that `target` means, or None."""
+    package, _, name = target.rpartition(".")
+    ending = f".{name}" if package.startswith("course_lib") else f".{target}"
+    found = [full for full in names if full.startswith("course_lib.") and full.endswith(ending)]
+    return found[0] if len(found) == 1 else None
+
+
+def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.get_domain("py")
+    full = documented(node["reftarget"], domain.objects)
+    if full is None:
+        return None
+    source, kind = node["refdoc"], node["reftype"]
+    return domain.resolve_xref(env, source, app.builder, kind, full, node, contnode)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("missing-reference", _resolve)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

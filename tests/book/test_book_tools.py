@@ -1,0 +1,107 @@
+"""The small programs that help to make the book."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+
+from tools import api_pages, run_notebooks
+
+
+def _extension(root: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, root / "book" / "_ext" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_chapters_are_found_by_title_and_by_file_name(root: Path, tmp_path: Path) -> None:
+    """In Markdown and in notebooks."""
+    (tmp_path / "07_forward.md").write_text("# Forward propagation\n", encoding="utf-8")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# The losses\n")])
+    nbformat.write(notebook, tmp_path / "06_losses.ipynb")
+    assert _extension(root, "chapter_links").chapter_names(tmp_path) == {
+        "losses": "chapters/06_losses",
+        "the losses": "chapters/06_losses",
+        "forward": "chapters/07_forward",
+        "forward propagation": "chapters/07_forward",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Chapter: losses.", "Chapter: :doc:`losses </c/06>`."),
+        ("Chapters: a, b.", "Chapters: :doc:`a </c/1>`, :doc:`b </c/2>`."),
+        ("A line. Chapter: losses.", "A line. Chapter: :doc:`losses </c/06>`."),
+        ("Chapter: batches, and more.", "Chapter: :doc:`batches, and more </c/12>`."),
+        ("Chapter: none; it serves the others.", "Chapter: none; it serves the others."),
+        ("No chapter here.", "No chapter here."),
+    ],
+)
+def test_the_chapter_line_of_a_docstring_becomes_links(
+    root: Path, line: str, expected: str
+) -> None:
+    """A title with a comma in it is one title."""
+    names = {"losses": "c/06", "a": "c/1", "b": "c/2", "batches, and more": "c/12"}
+    assert _extension(root, "chapter_links").link_line(line, names) == (expected, [])
+
+
+def test_an_unknown_chapter_is_reported(root: Path) -> None:
+    """The caller makes a warning of it, and the build fails."""
+    line, unknown = _extension(root, "chapter_links").link_line("Chapter: magic.", {})
+    assert (line, unknown) == ("Chapter: magic.", ["magic"])
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("course_lib.mlp", "course_lib.network.mlp"),
+        ("mlp", "course_lib.network.mlp"),
+        ("Network.init", "course_lib.network.Network.init"),
+        ("get", None),
+        ("course_lib.gone", None),
+    ],
+)
+def test_a_short_name_means_the_one_thing_that_ends_with_it(
+    root: Path, target: str, expected: str | None
+) -> None:
+    """Two of the same name: neither is guessed."""
+    names = [
+        "course_lib.network.mlp",
+        "course_lib.network.Network.init",
+        "course_lib.losses.get",
+        "course_lib.weights.get",
+    ]
+    assert _extension(root, "public_names").documented(target, names) == expected
+
+
+def test_private_files_have_no_api_page(tmp_path: Path) -> None:
+    """And the sentence of the list is the first of the docstring."""
+    package = tmp_path / "lib"
+    package.mkdir()
+    (package / "__init__.py").write_text('"""The\npackage.\n\nMore."""', encoding="utf-8")
+    (package / "_hidden.py").write_text('"""Hidden."""', encoding="utf-8")
+    (package / "part.py").write_text('"""A part."""', encoding="utf-8")
+    assert api_pages.modules(package) == [("lib", "The package."), ("lib.part", "A part.")]
+
+
+def test_running_a_notebook_twice_changes_nothing(tmp_path: Path) -> None:
+    """What the second run writes is what the first wrote, byte for byte."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(1)\n2")])
+    notebook.cells[0].metadata["execution"] = {"iopub.execute_input": "some time"}
+    path = tmp_path / "a.ipynb"
+    nbformat.write(notebook, path)
+    run_notebooks.run(path)
+    once = path.read_bytes()
+    run_notebooks.run(path)
+    assert path.read_bytes() == once
+    (cell,) = nbformat.read(path, as_version=4).cells
+    assert cell.execution_count == 1
+    assert [output.output_type for output in cell.outputs] == ["stream", "execute_result"]
+    assert "execution" not in cell.metadata

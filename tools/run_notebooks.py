@@ -1,0 +1,61 @@
+"""Runs notebooks in fresh kernels and writes their outputs, without what changes from run to run.
+
+Without arguments it runs all of the book, otherwise the notebooks that are named.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+SECONDS_PER_CELL = 120
+
+
+def run(path: Path) -> None:
+    """Execute one notebook in place; an error in a cell stops with its traceback."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS_PER_CELL,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    client.execute()
+    normalise(notebook)
+    nbformat.write(notebook, path)
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Keep of the metadata only what the book needs, so that a second run changes nothing."""
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.metadata = {
+        **{key: notebook.metadata[key] for key in ("jupytext", "myst") if key in notebook.metadata},
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+    }
+    for number, cell in enumerate(notebook.cells):
+        cell.setdefault("id", f"cell-{number:02}")
+        for key in ("execution", "collapsed", "scrolled", "jupyter"):
+            cell.metadata.pop(key, None)
+
+
+def main() -> None:
+    """Run the notebooks that are named, or all."""
+    named = [Path(name) for name in sys.argv[1:]]
+    for path in named or sorted(p for p in BOOK.rglob("*.ipynb") if "_build" not in p.parts):
+        if ".ipynb_checkpoints" in path.parts:
+            continue
+        start = time.perf_counter()
+        run(path)
+        print(f"{path.name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
