@@ -8,8 +8,7 @@ and what comes in as one comes out as the same. Randomness comes in as an argume
 
 Importing the package loads NumPy and nothing larger; PyTorch, Dask, scikit-learn and matplotlib are
 loaded where they are first used.
-
-Chapters: one file per concept, named as its chapter.
+There is one file per concept; each names the chapter that teaches it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Dropout makes the network do without any one of its units: while training, some are switched off.
 
-Chapter: challenges (overfitting).
+Chapter: challenges.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def mse(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float
 
 
 def mae(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
-    """Return Σ |e| / k; gradient sign(e) / k."""
+    """Return Σ ``|e|`` / k; gradient sign(e) / k."""
     k = outputs.shape[1]
     out = np.subtract(outputs, _columns(targets, outputs), out=out)
     total = float(np.abs(out).sum()) / k
@@ -43,7 +43,7 @@ DELTA = 1.0  # where huber turns from a parabola into a line
 
 
 def huber(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
-    """Return Σ (e² / 2, or DELTA (|e| - DELTA / 2) beyond it) / k; gradient clip(e) / k."""
+    """Return Σ (e² / 2, or DELTA (``|e|`` - DELTA / 2) beyond it) / k; gradient clip(e) / k."""
     k = outputs.shape[1]
     error = np.subtract(outputs, _columns(targets, outputs))
     out = np.clip(error, -DELTA, DELTA, out=out)

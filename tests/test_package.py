@@ -55,12 +55,17 @@ def test_import_loads_nothing_larger_than_numpy(module: str, root: Path) -> None
 
 
 def test_import_takes_less_than_50_ms_beyond_numpy(root: Path) -> None:
-    """Best of five: a busy machine only makes a run slower, never faster."""
+    """Processor time, best of five: a busy machine only makes a run slower, never faster.
+
+    On a machine so slow that NumPy alone takes 0.1 s or more, half of that time.
+    """
     code = (
-        "import numpy, time; start = time.perf_counter(); import course_lib;"
-        "print(time.perf_counter() - start)"
+        "import time; t = [time.process_time()]; import numpy; t += [time.process_time()];"
+        "import course_lib; t += [time.process_time()]; print(t[1] - t[0], t[2] - t[1])"
     )
-    assert min(float(_fresh(code, root)) for _ in range(5)) < 0.05
+    runs = [[float(x) for x in _fresh(code, root).split()] for _ in range(5)]
+    numpy_time, own_time = (min(column) for column in zip(*runs, strict=True))
+    assert own_time < max(0.05, numpy_time / 2)
 
 
 def test_every_public_name_resolves() -> None:

@@ -22,7 +22,7 @@ _PAGE = """# `{title}`
 # What a class inherits from another of this package, it shows as its own.
 _MEMBERS = """
    :members:
-   :inherited-members: object, BaseException, tuple, Generic"""
+   :inherited-members: object, BaseException, tuple, dict, Generic"""
 
 _INDEX = """# API reference
 

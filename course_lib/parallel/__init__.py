@@ -8,7 +8,7 @@ SyncSGD(algorithm='tree')
 code calls the serial functions, which never know that they are one of many. Importing this package
 loads neither Dask nor PyTorch.
 
-Chapters: data parallelism, and the others of the part on parallel training.
+Chapter: data parallelism.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def halving_rungs(n: int, *, min_budget: int = 1, eta: int = 3) -> list[Rung]:
 
     References
     ----------
-    Jamieson & Talwalkar 2016, figure 1, for eta = 2; Li et al. 2018 for any eta.
+    Jamieson & Talwalkar 2016, for eta = 2; Li et al. 2018 for any eta.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class DaskPool:
         self._at_once, self._retries, self._timeout = at_once, retries, timeout
         self._shared: Future[Any] | None = None
         self._waiting: deque[Trial] = deque()
-        self._running: dict[Any, tuple[Future[Any], Trial]] = {}
+        self._running: dict[Any, tuple[Future[Any], Trial, str]] = {}
         self._lost: Counter[tuple[int, int]] = Counter()
         # Callbacks come from Dask's threads; everything is decided in the caller's.
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -91,29 +91,43 @@ class DaskPool:
                 # Workers may come and go without any trial ending.
                 deadline = self._check_workers(deadline)
                 continue
-            _, trial = self._running.pop(future.key)
+            _, trial, _ = self._running.pop(future.key)
             result = self._result_of(future, trial)
             if result is not None:
                 return trial, result
             self._waiting.appendleft(trial)
 
     def _fill(self) -> None:
-        """Give Dask as many trials as it has room for."""
-        room = sum(self._client.nthreads().values())
-        if self._at_once is not None:
-            room = min(room, self._at_once)
+        """Give each worker as many trials as it has free threads."""
+        taken = Counter(address for _, _, address in self._running.values())
+        free = {w: threads - taken[w] for w, threads in self._client.nthreads().items()}
+        limit = len(self._running) + len(self._waiting) if self._at_once is None else self._at_once
         # Dask warns of large arguments; a trained state is one, and goes to one worker once.
         with config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
-            while self._waiting and len(self._running) < room:
-                if self._shared is None or self._shared.status in ("error", "cancelled", "lost"):
-                    # A task, not scattered data: what is lost with its worker is made again.
-                    self._shared = self._client.submit(pickle.loads, self._objective, pure=False)
-                trial = self._waiting.popleft()
-                future = self._client.submit(
-                    _run_pickled, self._shared, _pickled(trial), pure=False, retries=0
-                )
-                self._running[future.key] = (future, trial)
-                future.add_done_callback(self._ended.put)
+            while self._waiting and len(self._running) < limit and free:
+                address = min(free, key=lambda w: (-free[w], w))
+                if free[address] < 1:
+                    break
+                free[address] -= 1
+                self._start(self._waiting.popleft(), address)
+
+    def _start(self, trial: Trial, address: str) -> None:
+        if self._shared is None or self._shared.status in ("error", "cancelled", "lost"):
+            # A task, not scattered data: what is lost with its worker is made again.
+            self._shared = self._client.submit(pickle.loads, self._objective, pure=False)
+        future = self._client.submit(
+            _run_pickled,
+            self._shared,
+            _pickled(trial),
+            # Left alone, Dask puts tasks where their arguments are: all on one worker at first.
+            workers=[address],
+            # A task bound to a worker that has died would wait for it for ever.
+            allow_other_workers=True,
+            pure=False,
+            retries=0,
+        )
+        self._running[future.key] = (future, trial, address)
+        future.add_done_callback(self._ended.put)
 
     def _result_of(self, future: Future[Any], trial: Trial) -> TrialResult | None:
         """Return the result, or None if the trial is to be run again."""
@@ -160,7 +174,7 @@ class DaskPool:
         self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:  # fmt: skip
-        self._client.cancel([future for future, _ in self._running.values()], force=True)
+        self._client.cancel([future for future, _, _ in self._running.values()], force=True)
         self._running.clear()
         self._shared = None
 

@@ -47,7 +47,7 @@ def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
 
     References
     ----------
-    Thakur, Rabenseifner & Gropp 2005, section 4; Patarasuk & Yuan 2009 (ring).
+    Thakur, Rabenseifner & Gropp 2005; Patarasuk & Yuan 2009 (ring).
 
     Examples
     --------

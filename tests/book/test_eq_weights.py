@@ -76,7 +76,8 @@ def test_the_gradient_into_a_unit_depends_on_the_weights_of_that_unit_only():
     _, g = net.loss_and_grad(theta, x, y)
     for j in range(4):
         slope = 1 / np.cosh(z1.numpy()[:, j]) ** 2  # the derivative of tanh
-        printed = x.T @ ((dz2 @ last["W"][j, :].T) * slope)
+        dz1_j = (dz2 @ last["W"][j, :].T) * slope
+        printed = x.T @ dz1_j
         np.testing.assert_allclose(net.unpack(g)[0]["W"][:, j], printed, rtol=1e-10, atol=1e-14)
 
 

@@ -54,6 +54,15 @@ def test_parameters_changed_in_place_are_seen():
     np.testing.assert_allclose(gradient, net.loss_and_grad(theta, X, Y)[1], rtol=0, atol=1e-14)
 
 
+def test_another_theta_may_come_with_the_same_buffer_and_another_buffer_with_the_same_theta():
+    net, out = mlp([7, 6, 3]), [np.zeros(mlp([7, 6, 3]).n_params) for _ in range(2)]
+    thetas, model = [net.init(np.random.default_rng(seed)) for seed in (0, 1)], TorchModel(net)
+    for t, o in [(0, 0), (1, 0), (1, 1), (0, 1)]:
+        _, gradient = model.loss_and_grad(thetas[t], X, Y, denominator=53, out=out[o])
+        expected = net.loss_and_grad(thetas[t], X, Y)[1]
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-14)
+
+
 def test_dropout_takes_our_noise_and_none_without():
     net = mlp([7, 6, 3], dropout=0.5)
     theta, model = net.init(np.random.default_rng(0)), TorchModel(net)
