@@ -100,7 +100,7 @@ def fit_torch(
     loss_sum, history, t = torch_loss(model.net.loss), History(), 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
-        for epoch in epochs_with_bar(epochs, history, progress):
+        for epoch in epochs_with_bar(range(epochs), history, progress):
             model.train()
             # Kept on the device: asking for the number at every step would make the CPU wait.
             total = torch.zeros((), dtype=torch.float64, device=place)

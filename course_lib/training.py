@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
 from course_lib.data import batches
+from course_lib.dropout import noise
 from course_lib.early_stopping import EarlyStopping
 from course_lib.evaluation import History, accuracy, evaluate, record
 from course_lib.network import Network
@@ -77,6 +79,8 @@ def fit(
     seed: int,
     validation: tuple[Any, Any] | None = None,
     stop: Callable[[History], bool] | None = None,
+    state: State | None = None,
+    first_epoch: int = 0,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
     progress: bool = False,
 ) -> FitResult:
@@ -102,6 +106,11 @@ def fit(
         Held-out data, evaluated after each epoch.
     stop : callable, optional
         Called with the history after each epoch; True ends the training (:class:`EarlyStopping`).
+    state : dict, optional
+        The optimizer's state to go on from, with `theta` from the same moment; not changed.
+    first_epoch : int
+        The number of the first epoch: a run of 3 epochs that goes on for 2 from ``first_epoch=3``
+        with its state is the run of 5, to the bit.
     callbacks : sequence of callables
         Called with an :class:`Epoch` after each epoch.
     progress : bool
@@ -139,15 +148,17 @@ def fit(
     x = x.astype(theta.dtype, copy=False)
     if validation is not None:
         validation = net.check_data(*validation, where="fit, validation")
-    theta, state, history = theta.copy(), optimizer.init(theta), History()
+    first_epoch = check_integer(first_epoch, where="fit", name="first_epoch", at_least=0)
+    state = optimizer.init(theta) if state is None else deepcopy(state)
+    theta, history = theta.copy(), History()
     workspace = net.workspace(min(batch_size, len(x)), theta.dtype)
     gradient = np.empty_like(theta)
-    for epoch in epochs_with_bar(epochs, history, progress):
+    for epoch in epochs_with_bar(range(first_epoch, first_epoch + epochs), history, progress):
         total = 0.0
         for step, rows in enumerate(batches(len(x), batch_size, seed=seed, epoch=epoch)):
             xb = workspace.input((len(rows), x.shape[1]), x.dtype)
             np.take(x, rows, axis=0, out=xb, mode="clip")  # the default mode would copy twice
-            rng = np.random.default_rng([seed, epoch, step]) if net.has_noise else None
+            rng = noise(seed, epoch, step) if net.has_noise else None
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
                 loss, _ = net.loss_and_grad(
                     theta, xb, y[rows], out=gradient, workspace=workspace, rng=rng
@@ -157,7 +168,7 @@ def fit(
             total += loss * len(rows)
         record(history, net, theta, total / len(x), validation)
         for callback in callbacks:
-            callback(Epoch(epoch, theta.copy(), state, history))
+            callback(Epoch(epoch, theta.copy(), deepcopy(state), history))
         if stop is not None and stop(history):
             break
     return FitResult(theta, state, history)
@@ -181,20 +192,20 @@ learning rate.
         )
 
 
-def epochs_with_bar(epochs: int, history: History, progress: bool) -> Iterator[int]:
+def epochs_with_bar(epochs: range, history: History, progress: bool) -> Iterator[int]:
     """Count the epochs, with a progress bar that shows the newest numbers if asked for.
 
     Examples
     --------
-    >>> list(epochs_with_bar(3, {}, progress=False))
+    >>> list(epochs_with_bar(range(3), {}, progress=False))
     [0, 1, 2]
     """
     if not progress:
-        yield from range(epochs)
+        yield from epochs
         return
     from tqdm.auto import tqdm  # here, because it would double the import time of the package
 
-    with tqdm(range(epochs), unit="epoch") as bar:
+    with tqdm(epochs, unit="epoch") as bar:
         for epoch in bar:
             yield epoch
             bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})

@@ -26,7 +26,7 @@ def test_fit_is_the_loop_written_by_hand() -> None:
     for epoch in range(3):
         total = 0.0
         for step, rows in enumerate(batches(len(x), 5, seed=7, epoch=epoch)):
-            noise = np.random.default_rng([7, epoch, step])
+            noise = np.random.default_rng([7, epoch, step, 1])
             loss, grad = net.loss_and_grad(theta, x[rows], y[rows], rng=noise)
             theta, state = opt.step(theta, grad, state)
             total += loss * len(rows)
@@ -49,6 +49,22 @@ def test_the_same_arguments_give_the_same_bits_and_the_start_is_left_alone() -> 
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
     np.testing.assert_array_equal(theta, before)
+
+
+def test_a_run_in_two_parts_is_the_run_to_the_bit() -> None:
+    x, y = toy()
+    net, opt = mlp([4, 6, 2], dropout=0.3), Adam(0.01)
+    start = net.init(np.random.default_rng(1))
+    whole = fit(net, start, opt, x, y, epochs=5, batch_size=4, seed=3)
+    front = fit(net, start, opt, x, y, epochs=3, batch_size=4, seed=3)
+    before = front.state["m"].copy()
+    back = fit(
+        net, front.theta, opt, x, y, epochs=2, batch_size=4, seed=3,
+        state=front.state, first_epoch=3,
+    )  # fmt: skip
+    np.testing.assert_array_equal(back.theta, whole.theta)
+    assert front.history["loss"] + back.history["loss"] == whole.history["loss"]
+    np.testing.assert_array_equal(front.state["m"], before)
 
 
 def test_linear_regression_reaches_the_least_squares_solution() -> None:
@@ -88,7 +104,7 @@ def test_history_holds_validation_and_callbacks_see_every_epoch() -> None:
     net, seen = mlp([4, 6, 2]), []
     theta = net.init(np.random.default_rng(1))
     result = fit(
-        net, theta, SGD(0.1), x, y, epochs=4, batch_size=6, seed=0,
+        net, theta, SGD(0.1, momentum=0.5), x, y, epochs=4, batch_size=6, seed=0,
         validation=(x[:9], y[:9]), callbacks=[seen.append],
     )  # fmt: skip
     assert set(result.history) == {"loss", "val_loss", "val_accuracy"}
@@ -98,7 +114,8 @@ def test_history_holds_validation_and_callbacks_see_every_epoch() -> None:
         assert scores["loss"] == result.history["val_loss"][epoch]
         assert scores["accuracy"] == result.history["val_accuracy"][epoch]
     np.testing.assert_array_equal(seen[-1].theta, result.theta)
-    assert not np.array_equal(seen[0].theta, result.theta)
+    for now, then in ((result.theta, seen[0].theta), (result.state["v"], seen[0].state["v"])):
+        assert not np.array_equal(now, then)  # what a callback keeps is not overwritten
 
 
 def test_early_stopping_ends_the_training_and_decides_from_the_history_alone() -> None:
@@ -134,6 +151,7 @@ def test_progress_bar_is_silent_by_default_and_shows_the_loss_when_asked(capfd) 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"first_epoch": -1}, ValueError, "fit: first_epoch must be an integer of at least 0"),
         ({"epochs": 0}, ValueError, "fit: epochs must be an integer of at least 1, got 0"),
         ({"batch_size": 0}, ValueError, "fit: batch_size must be an integer of at least 1, got 0"),
         ({"batch_size": 2.5}, TypeError, "fit: batch_size must be an integer"),

@@ -6,20 +6,19 @@ Chapter: search.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
-from course_lib.data import Split, batches
+from course_lib.data import Split
 from course_lib.evaluation import evaluate
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
 from course_lib.parallel.spaces import Config
 from course_lib.parallel.trials import Trial
-from course_lib.training import check_finite
+from course_lib.training import fit
 
 
 class Candidate(NamedTuple):
@@ -42,15 +41,21 @@ class FitObjective:
 
     def __call__(self, trial: Trial) -> tuple[float, tuple[Array, State]]:
         """Train from ``trial.done`` to ``trial.budget`` epochs; return the score and the state."""
-        candidate = Candidate(*self.build(trial.config))
-        if trial.state is None:
-            theta = candidate.net.init(np.random.default_rng(trial.seed), self.x.dtype)
-            state = candidate.optimizer.init(theta)
-        else:
-            theta, state = deepcopy(trial.state)  # the training below works in place
-        for epoch in range(trial.done, trial.budget):
-            theta, state = _epoch(candidate, theta, state, self.x, self.y, trial.seed, epoch)
-        scores = evaluate(candidate.net, theta, self.x_held_out, self.y_held_out)
+        net, optimizer, batch_size = self.build(trial.config)
+        theta, state = trial.state or (net.init(np.random.default_rng(trial.seed)), None)
+        theta, state, _ = fit(
+            net,
+            theta.astype(self.x.dtype, copy=False),
+            optimizer,
+            self.x,
+            self.y,
+            epochs=trial.budget - trial.done,
+            batch_size=batch_size,
+            seed=trial.seed,
+            state=state,
+            first_epoch=trial.done,
+        )
+        scores = evaluate(net, theta, self.x_held_out, self.y_held_out)
         return scores.get("accuracy", -scores["loss"]), (theta, state)
 
 
@@ -116,18 +121,3 @@ def fit_objective(
     order = np.random.default_rng(seed).permutation(len(x))
     test, train = order[:n], order[n:]
     return FitObjective(build, x[train], y[train], x[test], y[test])
-
-
-def _epoch(
-    candidate: Candidate, theta: Array, state: State, x: Array, y: Array, seed: int, epoch: int
-) -> tuple[Array, State]:
-    """Train one epoch in place, as :func:`course_lib.training.fit` does."""
-    net, optimizer, batch_size = candidate
-    gradient = np.empty_like(theta)
-    for step, rows in enumerate(batches(len(x), batch_size, seed=seed, epoch=epoch)):
-        rng = np.random.default_rng([seed, epoch, step]) if net.has_noise else None
-        with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
-            loss, _ = net.loss_and_grad(theta, x[rows], y[rows], out=gradient, rng=rng)
-        check_finite(loss, epoch, step)
-        theta, state = optimizer.step(theta, gradient, state, out=theta)
-    return theta, state

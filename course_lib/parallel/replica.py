@@ -16,6 +16,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.data import batches
+from course_lib.dropout import noise
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.clock import Stopwatch
@@ -70,7 +71,7 @@ def train_replica(comm: Comm, job: Job) -> RankResult:
         order = batches(len(job.x), job.batch_size, seed=job.seed, epoch=epoch)
         for step, rows in enumerate(order):
             comm.step += 1
-            rng = np.random.default_rng([job.seed, epoch, step]) if job.net.has_noise else None
+            rng = noise(job.seed, epoch, step) if job.net.has_noise else None
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
                 loss, theta, state = job.strategy.step(
                     comm, model, job.optimizer, theta, state, job.x, job.y, rows,

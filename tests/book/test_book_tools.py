@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -105,3 +106,13 @@ def test_running_a_notebook_twice_changes_nothing(tmp_path: Path) -> None:
     assert cell.execution_count == 1
     assert [output.output_type for output in cell.outputs] == ["stream", "execute_result"]
     assert "execution" not in cell.metadata
+
+
+def test_a_name_that_a_file_hands_on_means_the_thing_where_it_is_defined(root: Path) -> None:
+    """Also where another file defines something else under that name."""
+    names = ["course_lib.losses.Loss", "course_lib.other.Loss", "course_lib.training.fit"]
+    documented = _extension(root, "public_names").documented
+    assert importlib.import_module("course_lib").Loss.__module__ == "course_lib.losses"
+    assert documented("course_lib.Loss", names) == "course_lib.losses.Loss"
+    assert documented("Loss", names, "course_lib") == "course_lib.losses.Loss"
+    assert documented("Loss", names) is None

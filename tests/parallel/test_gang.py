@@ -19,6 +19,7 @@ from distributed import Client, get_worker
 from course_lib.parallel import gang
 from course_lib.parallel.collectives import all_reduce, barrier
 from course_lib.parallel.errors import (
+    Aborted,
     ClusterUnreachable,
     CommTimeout,
     NotEnoughWorkers,
@@ -27,6 +28,7 @@ from course_lib.parallel.errors import (
     WorkerLost,
     WorkersBusy,
 )
+from course_lib.parallel.rank import run_rank
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -180,6 +182,15 @@ def test_workers_without_the_package_are_named(client):
     finally:
         client.run(exec, show, workers=[address])
     assert usable(client)
+
+
+def test_a_rank_that_dask_has_moved_to_another_worker_does_not_start(client):
+    gang(client, who, 1)  # gives the workers their mailboxes
+    ran = client.submit(
+        run_rank, "a-run", 0, ["tcp://elsewhere:1"], 1.0, (who, (), {}), pure=False
+    ).result(timeout=10)
+    assert isinstance(ran.error, Aborted)
+    assert "rank 0 was moved from tcp://elsewhere:1 to tcp://" in str(ran.error)
 
 
 def test_killing_the_only_rank_is_not_waited_for(client):

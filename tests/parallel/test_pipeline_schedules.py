@@ -111,6 +111,13 @@ def test_slow_messages_cost_1f1b_more_than_gpipe():
     assert slow[one_f_one_b] > slow[gpipe]
 
 
+def test_a_stage_sends_nothing_to_itself():
+    """On the last stage backward follows forward at once."""
+    assert simulate(gpipe(1, 1), send=100).length == 3
+    run = simulate(gpipe(2, 1), send=100)
+    assert run.start[Action(1, "B", 0)] == run.end[Action(1, "F", 0)] == 102
+
+
 # --- text and pictures ---
 
 
