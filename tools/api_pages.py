@@ -19,9 +19,11 @@ _PAGE = """# `{title}`
 ```
 """
 
-# What a class inherits from another of this package, it shows as its own.
+# Each thing is documented once, where it is defined, also if another file hands it on in __all__;
+# what a class inherits from another of this package, it shows as its own.
 _MEMBERS = """
    :members:
+   :ignore-module-all:
    :inherited-members: object, BaseException, tuple, dict, Generic"""
 
 _INDEX = """# API reference

@@ -149,6 +149,16 @@ def test_a_message_that_does_not_come_is_an_error_in_time(run):
     assert time.monotonic() - start < 5
 
 
+def test_the_timeout_bounds_each_wait_not_the_whole_run(run):
+    def fn(comm):
+        for _ in range(6):
+            time.sleep(0.5)
+            barrier(comm)
+        return "done"
+
+    assert run(2, fn, timeout=2) == ["done", "done"]
+
+
 @pytest.mark.parametrize("peer", [0, 2, -1])
 def test_only_other_ranks_can_be_talked_to(run, peer):
     def fn(comm):
