@@ -101,10 +101,10 @@ def test_an_exception_that_cannot_travel_is_described(client):
 def test_a_rank_that_sends_nothing_is_a_timeout_that_names_it(client):
     def fn(comm):
         if comm.rank == 0:
-            comm.recv(1, "gradient")
+            comm.recv(1, "gradient", timeout=0.5)
 
     with pytest.raises(CommTimeout, match=r"rank 0 waited 0.5 s for 'gradient' from rank 1"):
-        gang(client, fn, 2, timeout=0.5)
+        gang(client, fn, 2, timeout=20)
 
 
 def loop(comm):
@@ -149,7 +149,7 @@ def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client):
             os.kill(pid, signal.SIGCONT)
 
     with pytest.raises(CommTimeout, match=r"rank 0 could not hand 'gradient' to rank 1 on tcp"):
-        gang(client, fn, 2, timeout=1)
+        gang(client, fn, 2, timeout=2.5)
     assert usable(client)
 
 
@@ -159,12 +159,12 @@ def test_a_rank_that_does_not_stop_is_not_waited_for_but_named(client, monkeypat
     def fn(comm):
         if comm.rank == 0:
             raise ValueError
-        time.sleep(2)  # computes, and so does not hear
+        time.sleep(4)  # computes, and so does not hear
 
     start = time.monotonic()
     with pytest.raises(RankFailed) as e:
         gang(client, fn, 2)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 3.5
     assert "Rank 1 on tcp" in e.value.__notes__[0]
     assert "did not stop within 0.2 s" in e.value.__notes__[0]
     assert usable(client)
