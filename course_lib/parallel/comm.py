@@ -15,7 +15,7 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -96,6 +96,11 @@ class Comm(Protocol):
 
     def recv(self, src: int, tag: Tag, *, timeout: float | None = None) -> Array:
         """Wait for the next array that rank `src` sent with this tag."""
+
+    def recv_any(
+        self, sources: Container[int], tag: Tag, *, timeout: float | None = None
+    ) -> tuple[int, Array]:
+        """Wait for the next array with this tag from any of the sources: who sent it, and what."""
 
     def buffer(self, n: int, dtype: Any) -> Array:
         """Make an array (n,) of zeros where this channel reduces fastest.

@@ -13,7 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,17 @@ class Mailbox:
             if not queue:
                 del self._messages[source, tag]
             return array
+
+    def first(self, sources: Container[int], tag: Tag, timeout: float) -> int | None:
+        """Wait for a message with this tag from any of the sources; return whose came first."""
+
+        def find() -> int | None:
+            # A queue is made by its first message and dropped when empty: the oldest stands first.
+            return next((s for s, t in self._messages if t == tag and s in sources), None)
+
+        self.wait_until(lambda: find() is not None, timeout)
+        with self._changed:
+            return find()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait for a condition, looking again after each event; raise Aborted if it says so."""
@@ -149,14 +160,20 @@ class MailboxComm(ABC):
         array = self._mailbox.take(src, tag, timeout)
         self.counters.waiting += time.perf_counter() - start
         if array is None:
-            raise CommTimeout(
-                f"rank {self.rank} waited {timeout:g} s for {tag!r} from rank {src}, and nothing "
-                f"came{self._at}. Either rank {src} is stuck or does not execute the same "
-                "collectives, or it needs longer: then pass a larger timeout.",
-                rank=src,
-                step=self.step,
-            )
+            raise self._in_vain(tag, timeout, f"rank {src}", src)
         return array
+
+    def recv_any(
+        self, sources: Container[int], tag: Tag, *, timeout: float | None = None
+    ) -> tuple[int, Array]:
+        """See :meth:`Comm.recv_any <course_lib.parallel.comm.Comm.recv_any>`."""
+        timeout = self.timeout if timeout is None else timeout
+        start = time.perf_counter()
+        source = self._mailbox.first(sources, tag, timeout)
+        self.counters.waiting += time.perf_counter() - start
+        if source is None:
+            raise self._in_vain(tag, timeout, "a peer")
+        return source, self.recv(source, tag)
 
     def buffer(self, n: int, dtype: Any) -> Array:
         """See :meth:`Comm.buffer <course_lib.parallel.comm.Comm.buffer>`."""
@@ -165,6 +182,15 @@ class MailboxComm(ABC):
     @property
     def _at(self) -> str:
         return "" if self.step is None else f" (step {self.step})"
+
+    def _in_vain(self, tag: Tag, timeout: float, who: str, src: int | None = None) -> CommTimeout:
+        return CommTimeout(
+            f"rank {self.rank} waited {timeout:g} s for {tag!r} from {who}, and nothing "
+            f"came{self._at}. Either {who} is stuck or does not execute the same "
+            "collectives, or it needs longer: then pass a larger timeout.",
+            rank=src,
+            step=self.step,
+        )
 
     def _check_peer(self, peer: int, what: str) -> None:
         if not 0 <= peer < self.size or peer == self.rank:
