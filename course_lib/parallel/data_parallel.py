@@ -10,11 +10,8 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.optimizers import Optimizer, State
@@ -22,41 +19,12 @@ from course_lib.parallel.algorithms import ALL_REDUCE
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.noise import RowNoise
+from course_lib.parallel.job import Job
+from course_lib.parallel.local_gradient import LocalGradient, gradient_of, shard
+from course_lib.parallel.strategy import Model
 from course_lib.registry import lookup
 
-
-class Model(Protocol):
-    """What computes gradients: a Network, or its twin in another library."""
-
-    @property
-    def loss_and_grad(self) -> Callable[..., tuple[float, Array]]:
-        """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
-        ...
-
-
-def shard(n: int, rank: int, size: int) -> slice:
-    """Return which of n rows belong to a rank: as even as can be, the first ranks get one more.
-
-    Parameters
-    ----------
-    n : int
-        Rows of the batch; may be fewer than ranks, then the last ranks get none.
-    rank, size : int
-        Which rank, of how many.
-
-    Examples
-    --------
-    >>> [shard(8, rank, 3) for rank in range(3)]
-    [slice(0, 3, None), slice(3, 6, None), slice(6, 8, None)]
-
-    Notes
-    -----
-    The same cut as ``np.array_split``. Chapter: data parallelism.
-    """
-    rows, extra = divmod(n, size)
-    start = rank * rows + min(rank, extra)
-    return slice(start, start + rows + (rank < extra))
+__all__ = ["LocalGradient", "SyncSGD", "SyncSession", "shard"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +66,10 @@ class SyncSGD:
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
 
+    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> SyncSession:
+        """Begin a training on one rank, see :class:`~course_lib.parallel.strategy.Strategy`."""
+        return SyncSession(comm, job, clock, self.algorithm)
+
     def step(
         self,
         comm: Comm,
@@ -110,11 +82,8 @@ class SyncSGD:
         rows: Array,
         *,
         gradient: Array,
-        rng: np.random.Generator | None = None,
-        clock: Stopwatch | None = None,
-        **options: Any,
     ) -> tuple[float, Array, State]:
-        """Take one step on the batch ``x[rows], y[rows]``, of which this rank computes its part.
+        """Take a single step, for a look at it without a training around.
 
         Parameters
         ----------
@@ -136,12 +105,6 @@ class SyncSGD:
             The rows of the global batch, the same on every rank.
         gradient : array, shape (n_params,)
             Overwritten by the gradient of the global batch; from ``comm.buffer``.
-        rng : Generator, optional
-            The serial run's noise for dropout.
-        clock : Stopwatch, optional
-            Where to book compute and communication time.
-        **options
-            Passed on to ``model.loss_and_grad``.
 
         Returns
         -------
@@ -150,18 +113,47 @@ class SyncSGD:
         theta, state
             After the step, the same bits on every rank.
         """
-        clock = clock or Stopwatch()
         part = shard(len(rows), comm.rank, comm.size)
-        mine, loss = rows[part], 0.0
-        gradient[:] = 0.0  # a rank without rows still takes part in the sum
-        if len(mine):
-            noise = None if rng is None else RowNoise(rng, part, len(rows))
-            loss, _ = model.loss_and_grad(
-                theta, x[mine], y[mine], denominator=len(rows), out=gradient, rng=noise, **options
-            )
-        clock.lap("compute")
+        loss = gradient_of(model, theta, x, y, rows, part, out=gradient)
         all_reduce(comm, gradient, self.algorithm)
-        clock.lap("communication")
         theta, state = optimizer.step(theta, gradient, state, out=theta)
-        clock.lap("compute")
         return loss, theta, state
+
+
+class SyncSession:
+    """One rank's part of a training with :class:`SyncSGD`: a replica of theta and of the state.
+
+    Parameters
+    ----------
+    comm, job, clock
+        See :class:`~course_lib.parallel.strategy.Strategy`.
+    algorithm : str
+        How gradients are added.
+    """
+
+    def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
+        self._comm, self._job, self._clock, self._algorithm = comm, job, clock, algorithm
+        self._theta = job.theta.copy()
+        self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
+        self._local = LocalGradient(comm, job)
+        self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
+
+    def step(self, rows: Array, epoch: int, step: int) -> float:
+        """See :meth:`Session.step <course_lib.parallel.strategy.Session.step>`."""
+        loss = self._local(self._theta, rows, epoch, step, out=self._gradient)
+        self._clock.lap("compute")
+        all_reduce(self._comm, self._gradient, self._algorithm)
+        self._clock.lap("communication")
+        self._theta, self._state = self._job.optimizer.step(
+            self._theta, self._gradient, self._state, out=self._theta
+        )
+        self._clock.lap("compute")
+        return loss
+
+    def gather(self) -> tuple[Array, State]:
+        """Return theta and the state: every rank has all of both, so nothing is sent."""
+        return self._theta, self._state
+
+    def extra(self) -> dict[str, Array]:
+        """Return nothing: theta and the state are all there is."""
+        return {}

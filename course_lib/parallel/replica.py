@@ -9,44 +9,20 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.data import batches
-from course_lib.dropout import noise
-from course_lib.network import Network
-from course_lib.optimizers import Optimizer
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_agree, all_reduce
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.data_parallel import Model, SyncSGD, shard
+from course_lib.parallel.data_parallel import shard
+from course_lib.parallel.job import Job
 from course_lib.parallel.result import RankResult
 from course_lib.training import History, check_finite, evaluate
 
-# What a model is computed with, by the name of the backend.
-BACKENDS = ("numpy", "torch")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training run, complete: what is sent to each worker once."""
-
-    net: Network
-    optimizer: Optimizer
-    theta: Array
-    x: Array
-    y: Array
-    validation: tuple[Array, Array] | None
-    epochs: int
-    batch_size: int
-    seed: int
-    strategy: SyncSGD
-    backend: str
-    stop: Callable[[History], bool] | None
-    report: bool
+__all__ = ["Job", "train_replica"]
 
 
 def train_replica(comm: Comm, job: Job) -> RankResult:
@@ -59,11 +35,8 @@ def train_replica(comm: Comm, job: Job) -> RankResult:
     job : Job
         The same on every rank; not changed.
     """
-    clock = Stopwatch()
-    theta, history = job.theta.copy(), History()
-    state = job.optimizer.init(theta)
-    model, options = _model(job, comm.size)
-    gradient = comm.buffer(len(theta), theta.dtype)
+    clock, history = Stopwatch(), History()
+    session = job.strategy.start(comm, job, clock)
     clock.lap("setup")
     comm.step = -1
     for epoch in range(job.epochs):
@@ -71,14 +44,12 @@ def train_replica(comm: Comm, job: Job) -> RankResult:
         order = batches(len(job.x), job.batch_size, seed=job.seed, epoch=epoch)
         for step, rows in enumerate(order):
             comm.step += 1
-            rng = noise(job.seed, epoch, step) if job.net.has_noise else None
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
-                loss, theta, state = job.strategy.step(
-                    comm, model, job.optimizer, theta, state, job.x, job.y, rows,
-                    gradient=gradient, rng=rng, clock=clock, **options,
-                )  # fmt: skip
+                loss = session.step(rows, epoch, step)
             check_finite(loss, epoch, step)
             total += loss * len(rows)
+        theta, state = session.gather()
+        clock.lap("communication")
         _record(comm, job, theta, total, history, clock)
         if job.report and comm.rank == 0:
             comm.report({"epoch": epoch, **{name: row[-1] for name, row in history.items()}})
@@ -95,17 +66,6 @@ def train_replica(comm: Comm, job: Job) -> RankResult:
         clock.seconds,
         comm.counters,
     )
-
-
-def _model(job: Job, size: int) -> tuple[Model, dict[str, object]]:
-    """Return what computes this rank's gradients, and the scratch memory it wants."""
-    if job.backend == "torch":
-        from course_lib.parallel.torch_backend import TorchModel
-
-        return TorchModel(job.net), {}
-    largest = min(job.batch_size, len(job.x))
-    rows = shard(largest, 0, size).stop  # rank 0 never has fewer rows than another
-    return job.net, {"workspace": job.net.workspace(rows, job.theta.dtype)}
 
 
 def _record(

@@ -18,8 +18,10 @@ from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.data_parallel import SyncSGD
-from course_lib.parallel.replica import BACKENDS, Job, train_replica
+from course_lib.parallel.job import BACKENDS, Job
+from course_lib.parallel.replica import train_replica
 from course_lib.parallel.result import Event, TrainResult
+from course_lib.parallel.strategy import Strategy
 from course_lib.registry import lookup
 from course_lib.training import History
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
-STRATEGIES = {"sync": SyncSGD()}
+STRATEGIES: dict[str, Strategy] = {"sync": SyncSGD()}
 
 
 def train(
@@ -37,7 +39,7 @@ def train(
     optimizer: Optimizer,
     epochs: int,
     batch_size: int,
-    strategy: str | SyncSGD = "sync",
+    strategy: str | Strategy = "sync",
     workers: int = 2,
     client: Client | str | None = None,
     comm: str = "auto",
@@ -66,8 +68,8 @@ def train(
         How to step.
     epochs, batch_size : int
         Passes over the data, and rows per step over all workers together (the GLOBAL batch).
-    strategy : {"sync"} or SyncSGD
-        How the ranks work together.
+    strategy : {"sync"} or Strategy
+        How the ranks work together, see :mod:`course_lib.parallel.strategy`.
     workers : int
         The number of ranks, one per worker.
     client : Client or str, optional
@@ -174,8 +176,8 @@ def train(
     return TrainResult.of(ranks, time.perf_counter() - start)
 
 
-def _strategy(strategy: str | SyncSGD) -> SyncSGD:
-    return strategy if isinstance(strategy, SyncSGD) else lookup("strategy", strategy, STRATEGIES)
+def _strategy(strategy: str | Strategy) -> Strategy:
+    return lookup("strategy", strategy, STRATEGIES) if isinstance(strategy, str) else strategy
 
 
 def _listener(
