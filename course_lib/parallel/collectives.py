@@ -2,7 +2,7 @@
 
 Every rank must call the same collectives in the same order with arrays of the same shape; a rank
 that leaves one out makes the others wait until their timeout. Results are the same bits on every
-rank, because each result is computed on one rank and sent to the others.
+rank.
 
 Chapter: data parallelism.
 """
@@ -12,9 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.parallel.algorithms import ALL_REDUCE, tree_broadcast
-from course_lib.parallel.comm import Comm
-from course_lib.registry import lookup
+from course_lib.parallel.algorithms import tree_broadcast
+from course_lib.parallel.comm import Comm, Reduces
+from course_lib.parallel.reductions import all_reduce, check_buffer, reduce_scatter
+
+__all__ = ["all_agree", "all_gather", "all_reduce", "barrier", "broadcast", "reduce_scatter"]
 
 
 def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
@@ -54,54 +56,8 @@ def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
     """
     if not 0 <= root < comm.size:
         raise ValueError(f"broadcast: root must be a rank in 0..{comm.size - 1}, got {root}.")
-    _check_buffer(array, "broadcast")
+    check_buffer(array, "broadcast")
     tree_broadcast(comm, array, root)
-    return array
-
-
-def all_reduce(comm: Comm, array: Array, algorithm: str = "ordered") -> Array:
-    r"""Replace each rank's array by the sum over all ranks, in place.
-
-    .. math:: a_r \leftarrow \sum_{q=0}^{p-1} a_q
-
-    Both algorithms send 2 (p - 1) messages of the whole array; they differ in who waits for whom,
-    and in the order of the additions, hence in the last bits.
-
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator.
-    array : array, any shape, C-contiguous
-        Overwritten by the sum.
-    algorithm : {"ordered", "tree"}
-        ``"ordered"``: rank 0 adds the arrays in rank order, ((a0 + a1) + a2) + ..., and sends
-        the sum to each: easy to follow, p - 1 messages through one rank. ``"tree"``: pairs add,
-        then pairs of pairs, (a0 + a1) + (a2 + a3), and the sum goes back down the same tree:
-        2 ceil(log2 p) rounds.
-
-    Returns
-    -------
-    array
-        `array` itself.
-
-    Raises
-    ------
-    ValueError
-        If a rank passed another shape or dtype, or the algorithm is not known.
-
-    Examples
-    --------
-    >>> from course_lib.parallel.comm import run_threads
-    >>> run_threads(3, lambda comm: all_reduce(comm, np.array([10.0**comm.rank]), "tree"))
-    [array([111.]), array([111.]), array([111.])]
-
-    Notes
-    -----
-    Chapter: data parallelism.
-    """
-    reduce = lookup("all_reduce algorithm", algorithm, ALL_REDUCE)
-    _check_buffer(array, "all_reduce")
-    reduce(comm, array)
     return array
 
 
@@ -141,7 +97,9 @@ def all_gather(comm: Comm, array: Array) -> list[Array]:
 
 
 def barrier(comm: Comm) -> None:
-    """Return only when every rank has called barrier: 2 (p - 1) empty messages.
+    """Return only when every rank has called barrier.
+
+    2 (p - 1) empty messages, unless the channel has something better.
 
     Examples
     --------
@@ -153,7 +111,7 @@ def barrier(comm: Comm) -> None:
     -----
     Chapter: data parallelism.
     """
-    all_reduce(comm, np.zeros(0), "tree")
+    all_reduce(comm, np.zeros(0), _quickest(comm))
 
 
 def all_agree(comm: Comm, flag: bool) -> bool:
@@ -173,12 +131,9 @@ def all_agree(comm: Comm, flag: bool) -> bool:
     Chapter: data parallelism.
     """
     votes = np.array([int(flag)])
-    return bool(all_reduce(comm, votes, "tree")[0] == comm.size)
+    return bool(all_reduce(comm, votes, _quickest(comm))[0] == comm.size)
 
 
-def _check_buffer(array: Array, where: str) -> None:
-    if not isinstance(array, np.ndarray) or not array.flags.writeable:
-        kind = "a read-only array" if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(
-            f"{where} works in place and needs a writable NumPy array, got {kind}; pass a copy."
-        )
+def _quickest(comm: Comm) -> str:
+    """Choose where the order of additions does not matter: whole numbers, or none at all."""
+    return "auto" if isinstance(comm, Reduces) else "tree"

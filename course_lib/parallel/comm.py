@@ -4,7 +4,15 @@
 behind it are interchangeable:
 
 - :class:`InProcess`: the ranks are threads of this process (lessons, tests);
+- :class:`Pipes`: the ranks are processes that this process has started;
 - :class:`DaskComm`: the ranks are tasks on the workers of a Dask cluster.
+
+Others lie over one of these, leave single messages to it, and add arrays in a faster way
+(:class:`Reduces`):
+
+- :class:`SharedMemory`: all ranks are on one host, and add in memory that they share;
+- :class:`TorchComm`: PyTorch's process groups, gloo or nccl;
+- :class:`Hierarchical`: shared memory inside each host, one rank per host between hosts.
 
 The rules that every channel keeps: messages from one rank with one tag arrive in the order sent;
 when ``send`` returns, the sender may overwrite its array; what ``recv`` returns belongs to the
@@ -17,15 +25,32 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from course_lib.arrays import Array
 
 if TYPE_CHECKING:
     from course_lib.parallel.dask_comm import DaskComm
+    from course_lib.parallel.hierarchical import Hierarchical
     from course_lib.parallel.in_process import InProcess, run_threads
+    from course_lib.parallel.processes import Pipes, run_processes
+    from course_lib.parallel.shared_memory import SharedMemory
+    from course_lib.parallel.torch_comm import TorchComm
 
-__all__ = ["Comm", "Counters", "DaskComm", "InProcess", "Tag", "run_threads"]
+__all__ = [
+    "Comm",
+    "Counters",
+    "DaskComm",
+    "Hierarchical",
+    "InProcess",
+    "Pipes",
+    "Reduces",
+    "SharedMemory",
+    "Tag",
+    "TorchComm",
+    "run_processes",
+    "run_threads",
+]
 
 Tag: TypeAlias = int | str
 """Tells messages between the same two ranks apart."""
@@ -35,6 +60,9 @@ Tag: TypeAlias = int | str
 class Counters:
     """What a rank has sent, and how long it has waited.
 
+    A reduction in which a channel adds by its own means (:class:`Reduces`) is not made of messages
+    and not counted as such.
+
     Attributes
     ----------
     messages : int
@@ -42,7 +70,8 @@ class Counters:
     bytes : int
         Bytes of array data sent, without headers.
     waiting : float
-        Seconds spent in ``recv`` for a message that was not there yet.
+        Seconds spent waiting for other ranks: for a message that was not there yet, or until all
+        had come to a reduction of the channel's own.
 
     Examples
     --------
@@ -115,8 +144,34 @@ class Comm(Protocol):
     def abort(self, reason: str) -> None:
         """Stop all ranks: their present or next ``send`` or ``recv`` raises ``Aborted``."""
 
+    def check(self) -> None:
+        """Raise ``Aborted`` if the run has been stopped; for whoever computes or waits for long."""
 
-_CHANNELS = {"InProcess": "in_process", "run_threads": "in_process", "DaskComm": "dask_comm"}
+
+@runtime_checkable
+class Reduces(Protocol):
+    """A channel that can add the arrays of all ranks by other means than messages.
+
+    :func:`~course_lib.parallel.collectives.all_reduce` with ``algorithm="auto"`` uses it.
+    """
+
+    def native_all_reduce(self, array: Array) -> None:
+        """Replace each rank's array by the sum over all ranks, in place.
+
+        A barrier, too: no rank leaves before all have come.
+        """
+
+
+_CHANNELS = {
+    "DaskComm": "dask_comm",
+    "Hierarchical": "hierarchical",
+    "InProcess": "in_process",
+    "Pipes": "processes",
+    "SharedMemory": "shared_memory",
+    "TorchComm": "torch_comm",
+    "run_processes": "processes",
+    "run_threads": "in_process",
+}
 
 
 def __getattr__(name: str) -> Any:

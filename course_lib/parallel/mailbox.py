@@ -141,7 +141,7 @@ class MailboxComm(ABC):
                 f"rank {self.rank}: send takes an array of numbers, got dtype {array.dtype} for "
                 f"tag {tag!r}; send the numbers in it as arrays."
             )
-        self._mailbox.wait_until(lambda: True, 0.0)  # an aborted rank must not go on sending
+        self.check()  # an aborted rank must not go on sending
         if not self._deliver(dst, tag, array):
             raise PeerLeft(
                 f"rank {self.rank} sent {tag!r} to rank {dst}, which had already left{self._at}; "
@@ -174,6 +174,10 @@ class MailboxComm(ABC):
         if source is None:
             raise self._in_vain(tag, timeout, "a peer")
         return source, self.recv(source, tag)
+
+    def check(self) -> None:
+        """See :meth:`Comm.check <course_lib.parallel.comm.Comm.check>`."""
+        self._mailbox.wait_until(lambda: True, 0.0)
 
     def buffer(self, n: int, dtype: Any) -> Array:
         """See :meth:`Comm.buffer <course_lib.parallel.comm.Comm.buffer>`."""

@@ -7,12 +7,20 @@ import threading
 import numpy as np
 import pytest
 
-from course_lib.parallel.collectives import all_agree, all_gather, all_reduce, barrier, broadcast
+from course_lib.parallel.collectives import (
+    all_agree,
+    all_gather,
+    all_reduce,
+    barrier,
+    broadcast,
+    reduce_scatter,
+)
 from course_lib.parallel.comm import run_threads
+from course_lib.parallel.cost import traffic
 from course_lib.parallel.errors import RankFailed
 
-SIZES = [1, 2, 3, 4, 5, 8]
-ALGORITHMS = ["ordered", "tree"]
+SIZES = [1, 2, 3, 4, 5, 6, 7, 8]
+ALGORITHMS = ["auto", "ordered", "tree", "ring", "recursive_doubling"]
 
 
 def numbers(rank, dtype=np.float64):
@@ -49,21 +57,85 @@ def test_ordered_adds_in_rank_order_and_tree_in_pairs(size):
         np.testing.assert_array_equal(sums[0], expected)  # bitwise
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("size", SIZES)
-def test_all_reduce_sends_2p_minus_2_whole_arrays(size, algorithm):
+def test_recursive_doubling_adds_neighbours_first_like_a_tree(size):
+    """The same pairs at a power of two; else the first ranks are paired before."""
+    parts = [numbers(r) for r in range(size)]
+    extra = size - 2 ** (size.bit_length() - 1)
+    pairs = [parts[2 * i] + parts[2 * i + 1] for i in range(extra)] + parts[2 * extra :]
+    while len(pairs) > 1:
+        pairs = [a + b for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+    sums = run_threads(size, lambda c: all_reduce(c, numbers(c.rank), "recursive_doubling"))
+    np.testing.assert_array_equal(sums[0], pairs[0])  # bitwise
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_ring_adds_each_part_along_the_ring_and_ends_at_its_rank(size):
+    expected = []
+    for r in range(size):
+        order = [(r + k) % size for k in range(1, size + 1)]
+        total = np.array_split(numbers(order[0]).reshape(-1), size)[r]
+        for source in order[1:]:
+            total = total + np.array_split(numbers(source).reshape(-1), size)[r]
+        expected.append(total)
+    sums = run_threads(size, lambda c: all_reduce(c, numbers(c.rank), "ring"))
+    np.testing.assert_array_equal(sums[0].reshape(-1), np.concatenate(expected))  # bitwise
+    parts = run_threads(size, lambda c: reduce_scatter(c, numbers(c.rank), "ring"))
+    assert [p.tobytes() for p in parts] == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+@pytest.mark.parametrize("size", [*SIZES, 11])
+def test_all_reduce_sends_what_the_formula_says(size, algorithm):
+    n = 9240  # divided by every size here, so that the parts of a ring are alike
+
+    def fn(comm):
+        array = np.full(n, comm.rank + 1.0)
+        assert all_reduce(comm, array, algorithm) is array
+        assert set(array.tolist()) == {size * (size + 1) / 2}
+        return comm.counters.messages, comm.counters.bytes
+
+    assert run_threads(size, fn) == [tuple(t) for t in traffic(size, 8 * n, algorithm)]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_array_that_is_not_contiguous_and_one_with_fewer_numbers_than_ranks(algorithm):
+    def fn(comm):
+        array = np.zeros((5, 4))
+        part = array[1:4:2, ::3].T
+        part += comm.rank
+        return all_reduce(comm, part, algorithm) is part, array
+
+    columns = np.array([0.0, 28, 0, 28, 0])[:, None] * [1, 0, 0, 1]
+    for same, array in run_threads(8, fn):
+        assert same
+        np.testing.assert_array_equal(array, columns)
+    for shape in ((), (0,), (1,), (3,)):
+        sums = run_threads(5, lambda c, s=shape: all_reduce(c, np.full(s, c.rank + 1.0), algorithm))
+        assert all(np.array_equal(s, np.full(shape, 15.0)) for s in sums)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "ordered", "ring"])
+@pytest.mark.parametrize("size", SIZES)
+def test_reduce_scatter_leaves_each_rank_its_part_of_the_sum(size, algorithm):
     def fn(comm):
         array = numbers(comm.rank)
-        assert all_reduce(comm, array, algorithm) is array
-        return comm.counters
+        part = reduce_scatter(comm, array, algorithm)
+        assert np.shares_memory(part, array)
+        return part, comm.counters.messages, comm.counters.bytes
 
-    counters = run_threads(size, fn)
-    assert sum(c.messages for c in counters) == 2 * (size - 1)
-    assert sum(c.bytes for c in counters) == 2 * (size - 1) * 7 * 3 * 8
-    if algorithm == "ordered":  # rank 0 sends to each, each sends to rank 0
-        assert [c.messages for c in counters] == [size - 1] + [1] * (size - 1)
-    else:  # rank 0 sends once per round down
-        assert counters[0].messages == (size - 1).bit_length()
+    results = run_threads(size, fn)
+    whole = np.concatenate([part for part, *_ in results])
+    expected = run_threads(size, lambda c: all_reduce(c, numbers(c.rank), "ordered"))[0]
+    if algorithm == "ring":
+        np.testing.assert_allclose(whole, expected.reshape(-1), rtol=0, atol=1e-14)
+    else:
+        np.testing.assert_array_equal(whole, expected.reshape(-1))  # bitwise
+    assert [len(part) for part, *_ in results] == [
+        len(p) for p in np.array_split(np.zeros(21), size)
+    ]
+    assert {messages for _, messages, _ in results} == {size - 1}
+    assert sum(b for *_, b in results) == (size - 1) * 21 * 8
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -138,6 +210,8 @@ def test_what_cannot_be_overwritten_is_refused():
         run_threads(2, lambda c: all_reduce(c, frozen))
     with pytest.raises(RankFailed, match=r"broadcast works in place .* got list; pass a copy"):
         run_threads(2, lambda c: broadcast(c, [1.0]))
+    with pytest.raises(RankFailed, match=r"reduce_scatter: .* shape \(2, 3\) must be C-contiguous"):
+        run_threads(2, lambda c: reduce_scatter(c, np.zeros((3, 2)).T))
 
 
 def test_unknown_algorithms_and_roots_are_refused():
@@ -145,5 +219,7 @@ def test_unknown_algorithms_and_roots_are_refused():
         RankFailed, match=r"unknown all_reduce algorithm 'tre'; did you mean 'tree'"
     ):
         run_threads(1, lambda c: all_reduce(c, np.zeros(1), "tre"))
+    with pytest.raises(RankFailed, match=r"unknown reduce_scatter algorithm 'tree'"):
+        run_threads(1, lambda c: reduce_scatter(c, np.zeros(1), "tree"))
     with pytest.raises(RankFailed, match=r"root must be a rank in 0..1, got 2"):
         run_threads(2, lambda c: broadcast(c, np.zeros(1), root=2))

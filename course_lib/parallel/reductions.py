@@ -1,0 +1,134 @@
+"""Adding over all ranks: every rank gets the whole sum, or its part of it.
+
+Public as ``collectives.all_reduce`` and ``collectives.reduce_scatter``.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from course_lib.arrays import Array
+from course_lib.parallel.algorithms import ALL_REDUCE, REDUCE_SCATTER
+from course_lib.parallel.comm import Comm
+from course_lib.registry import lookup
+
+
+def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
+    r"""Replace each rank's array by the sum over all ranks, in place.
+
+    .. math:: a_r \leftarrow \sum_{q=0}^{p-1} a_q
+
+    The algorithms differ in who waits for whom, in what each rank sends
+    (:func:`~course_lib.parallel.cost.traffic`), and in the order of the additions, hence in the
+    last bits.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator.
+    array : array, any shape
+        Overwritten by the sum. Fastest, on a channel of shared memory: from ``comm.buffer``.
+    algorithm : {"auto", "ordered", "tree", "ring", "recursive_doubling"}
+        ``"ordered"``: rank 0 adds the arrays in rank order, ((a0 + a1) + a2) + ..., and sends
+        the sum to each: easy to follow, p - 1 messages through one rank. ``"tree"``: pairs add,
+        then pairs of pairs, (a0 + a1) + (a2 + a3), and the sum goes back down the same tree:
+        2 ceil(log2 p) rounds. ``"ring"``: the p parts of the array go round a ring, first to be
+        added, then as sums: 2 (p - 1) small messages per rank, the least bytes.
+        ``"recursive_doubling"``: in round k, ranks at distance 2^k exchange their sums: the
+        fewest rounds, log2 p. ``"auto"``: whatever the channel can do faster than by messages
+        (:class:`~course_lib.parallel.comm.Reduces`); else as "ordered".
+
+    Returns
+    -------
+    array
+        `array` itself.
+
+    Raises
+    ------
+    ValueError
+        If a rank passed another shape or dtype, or the algorithm is not known.
+
+    References
+    ----------
+    Thakur, Rabenseifner & Gropp 2005; Patarasuk & Yuan 2009 (ring).
+
+    Examples
+    --------
+    >>> from course_lib.parallel.comm import run_threads
+    >>> run_threads(3, lambda comm: all_reduce(comm, np.array([10.0**comm.rank]), "tree"))
+    [array([111.]), array([111.]), array([111.])]
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+    reduce = lookup("all_reduce algorithm", algorithm, ALL_REDUCE)
+    check_buffer(array, "all_reduce")
+    contiguous = np.asarray(array, order="C")
+    reduce(comm, contiguous)
+    if contiguous is not array:
+        array[...] = contiguous
+    return array
+
+
+def reduce_scatter(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
+    r"""Add the arrays of all ranks, and leave each rank with its part of the sum.
+
+    .. math:: a_r[\text{part } r] \leftarrow \sum_{q=0}^{p-1} a_q[\text{part } r]
+
+    Followed by an :func:`all_gather` of the parts it is an all-reduce; between the two, each rank
+    can work on its part alone (:class:`~course_lib.parallel.ZeRO1`). Each rank sends p - 1
+    messages, which are (p - 1) / p of the array together.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator.
+    array : array, any shape, C-contiguous
+        This rank's summand; overwritten, and worthless outside of the part that is returned.
+    algorithm : {"auto", "ordered", "ring"}
+        ``"ordered"``: each part is sent to its rank, which adds in rank order: the same bits as
+        in an ordered all-reduce. ``"ring"``: the parts go round a ring. ``"auto"``: as for
+        :func:`all_reduce`.
+
+    Returns
+    -------
+    array, shape (part,)
+        This rank's part of the sum: a view of `array`, flattened and cut as ``np.array_split``
+        cuts, so the first parts may be longer by one.
+
+    Raises
+    ------
+    ValueError
+        If a rank passed another size or dtype, or the algorithm is not known.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.comm import run_threads
+    >>> run_threads(2, lambda comm: reduce_scatter(comm, np.array([1.0, 2.0, 3.0])))
+    [array([2., 4.]), array([6.])]
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+    reduce = lookup("reduce_scatter algorithm", algorithm, REDUCE_SCATTER)
+    check_buffer(array, "reduce_scatter")
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            f"reduce_scatter: the array of shape {array.shape} must be C-contiguous, because a "
+            "view of it is returned; pass array.copy()."
+        )
+    reduce(comm, array)
+    return np.array_split(array.reshape(-1), comm.size)[comm.rank]
+
+
+def check_buffer(array: Array, where: str) -> None:
+    """Raise unless `array` can be overwritten."""
+    if not isinstance(array, np.ndarray) or not array.flags.writeable:
+        kind = "a read-only array" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(
+            f"{where} works in place and needs a writable NumPy array, got {kind}; pass a copy."
+        )
