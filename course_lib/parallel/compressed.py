@@ -1,0 +1,145 @@
+"""Data parallelism with compressed gradients, and a memory for what compression left out.
+
+Each rank compresses the gradient of its own rows, and all step by the sum of what was sent. The
+part that was not sent, the residual, is added to the rank's next gradient: late, but not lost.
+
+Chapter: asynchronous, local and compressed training.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from course_lib.arrays import Array
+from course_lib.optimizers import State
+from course_lib.parallel.by_rank import arrays_by_rank, gather_by_rank
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.compressed_exchange import GatherExchange, LowRankExchange
+from course_lib.parallel.compression import Int8, TopK
+from course_lib.parallel.compression_low_rank import PowerSGD
+from course_lib.parallel.local_gradient import LocalGradient
+
+if TYPE_CHECKING:
+    from course_lib.parallel.job import Job
+
+
+@dataclass(frozen=True)
+class Compressed:
+    r"""Synchronous steps by compressed gradients.
+
+    .. math:: v_r = g_r + e_r, \quad c_r = \mathrm{compress}(v_r), \quad
+              e_r \leftarrow v_r - c_r, \quad g = \sum_r c_r
+
+    with the gradient :math:`g_r` of rank r's rows and its residual :math:`e_r`, zero at first. At
+    any time, what the ranks have sent and what they still hold add up to all gradients so far.
+    Residuals belong to gradients, not to steps, so any optimizer will do; with plain SGD and a
+    constant learning rate this is EF-SGD.
+
+    Parameters
+    ----------
+    codec : TopK, Int8 or PowerSGD
+        How to compress.
+    error_feedback : bool
+        Whether to keep the residual. Without it, Int8 rounds at random, which is right on average;
+        the others lose what they do not send.
+
+    Raises
+    ------
+    TypeError
+        If the codec is something else.
+
+    References
+    ----------
+    Seide et al. 2014 (error feedback); Karimireddy et al. 2019 (EF-SGD, and that it converges);
+    Vogels, Karimireddy & Jaggi 2019, Algorithm 2.
+
+    Examples
+    --------
+    >>> Compressed(TopK(0.01))
+    Compressed(codec=TopK(fraction=0.01), error_feedback=True)
+
+    Notes
+    -----
+    Chapter: asynchronous, local and compressed training.
+    """
+
+    codec: TopK | Int8 | PowerSGD
+    error_feedback: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.codec, TopK | Int8 | PowerSGD):
+            raise TypeError(
+                "Compressed: codec must be TopK(fraction), Int8() or PowerSGD(rank), got "
+                f"{self.codec!r}."
+            )
+
+    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> CompressedSession:
+        """Begin a training on one rank, see :class:`~course_lib.parallel.strategy.Strategy`."""
+        return CompressedSession(comm, job, clock, self)
+
+
+class CompressedSession:
+    """One rank's part of a training with :class:`Compressed`.
+
+    Parameters
+    ----------
+    comm, job, clock
+        See :class:`~course_lib.parallel.strategy.Strategy`.
+    strategy : Compressed
+        How to compress.
+    """
+
+    def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: Compressed) -> None:
+        self._comm, self._job, self._clock = comm, job, clock
+        self._feedback = strategy.error_feedback
+        self._theta = job.theta.copy()
+        self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
+        self._local, self._gradient = LocalGradient(comm, job), np.empty_like(self._theta)
+        self._exchange: GatherExchange | LowRankExchange
+        if isinstance(strategy.codec, PowerSGD):
+            self._exchange = LowRankExchange(comm, job, strategy.codec)
+        else:
+            self._exchange = GatherExchange(comm, strategy.codec)
+        self._residual = np.zeros_like(self._theta)
+        # Another number of ranks than before: the residuals are dealt out, and their sum stays.
+        for rank, residual in enumerate(arrays_by_rank(job.extra, "residual")):
+            if rank % comm.size == comm.rank:
+                self._residual += residual
+
+    def step(self, rows: Array, epoch: int, step: int) -> float:
+        """See :meth:`Session.step <course_lib.parallel.strategy.Session.step>`."""
+        loss = self._local(self._theta, rows, epoch, step, out=self._gradient)
+        vector = self._gradient
+        vector += self._residual
+        self._clock.lap("compute")
+        # With feedback the nearest value is best; without, the mean must be right.
+        rng = None if self._feedback else self._noise(epoch, step)
+        total, sent = self._exchange(vector, rng)
+        self._clock.lap("communication")
+        if self._feedback:
+            np.subtract(vector, sent, out=self._residual)
+        self._theta, self._state = self._job.optimizer.step(
+            self._theta, total, self._state, out=self._theta
+        )
+        self._clock.lap("compute")
+        return loss
+
+    def gather(self) -> tuple[Array, State]:
+        """Return theta and the state: every rank has all of both, so nothing is sent."""
+        return self._theta, self._state
+
+    def extra(self) -> dict[str, Array]:
+        """Return the residual of each rank, and what the codec remembers."""
+        if not self._feedback:
+            return self._exchange.extra()
+        residuals = gather_by_rank(self._comm, "residual", self._residual)
+        return residuals | self._exchange.extra()
+
+    def _noise(self, epoch: int, step: int) -> np.random.Generator:
+        # Each rank rounds with numbers of its own. The 2 keeps them apart from dropout's.
+        return np.random.default_rng([self._job.seed, epoch, step, self._comm.rank, 2])
