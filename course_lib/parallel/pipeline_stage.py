@@ -1,0 +1,183 @@
+"""One stage of a pipeline at work: it runs its row of the schedule, action after action.
+
+Forward, it receives activations from the stage before and sends its own on; backward, it receives
+the gradient of what it sent and sends the gradient of what it received. Between the two it keeps
+the activations of a micro-batch.
+
+Chapter: pipeline and tensor parallelism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from course_lib.arrays import Array
+from course_lib.chain import Chain
+from course_lib.layers import Noise
+from course_lib.losses import Loss
+from course_lib.parallel.actions import Action
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.comm import Comm
+from course_lib.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class MicroBatches:
+    """A batch, cut into the pieces that flow through the pipeline.
+
+    Parameters
+    ----------
+    x : callable
+        Gives the inputs of a micro-batch by its number; called in the first stage only.
+    y : callable
+        Gives its targets; called in the last stage only.
+    noise : callable
+        Gives the random numbers for its dropout in this stage, or None.
+    denominator : int
+        The size of the GLOBAL batch, by which every row's loss is divided.
+    """
+
+    x: Callable[[int], Array]
+    y: Callable[[int], Array]
+    noise: Callable[[int], Noise | None]
+    denominator: int
+
+
+class _Kept(NamedTuple):
+    """What a micro-batch leaves between its forward and its backward pass."""
+
+    workspace: Workspace
+    caches: list[Any]
+    dy: Array | None
+
+
+class Stage:
+    """The layers of one stage, and the memory for the micro-batches under way.
+
+    Parameters
+    ----------
+    chain : Chain
+        The layers of this stage.
+    loss : Loss
+        The row loss; used in the last stage.
+    comm : Comm
+        The ranks of the pipeline: this rank's number is that of its stage.
+    theta, gradient : array, shape (chain.n_params,)
+        The stage's parameters, read at every pass, and where :meth:`run` writes their gradient.
+    rows : int
+        The largest size of a micro-batch.
+    clock : Stopwatch
+        Where to book compute and communication time.
+
+    Attributes
+    ----------
+    most_in_flight : int
+        The most micro-batches whose activations were kept at a time: the stage's memory.
+
+    Notes
+    -----
+    Chapter: pipeline and tensor parallelism.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        loss: Loss,
+        comm: Comm,
+        *,
+        theta: Array,
+        gradient: Array,
+        rows: int,
+        clock: Stopwatch,
+    ) -> None:
+        self._chain, self._loss, self._comm, self._clock = chain, loss, comm, clock
+        self._gradient, self._extra = gradient, np.empty_like(gradient)
+        self._params = chain.unpack(theta)
+        self._grads, self._extras = chain.unpack(gradient), chain.unpack(self._extra)
+        self._first, self._last = comm.rank == 0, comm.rank == comm.size - 1
+        # Nobody wants the gradient of the data: the first stage stops at its first parameters.
+        with_parameters = (i for i, layer in enumerate(chain.layers) if layer.shapes())
+        self._stop = next(with_parameters, 0) if self._first else -1
+        self._rows, self._dtype = rows, theta.dtype
+        self._free: list[Workspace] = []
+        self._kept: dict[int, _Kept] = {}
+        self.most_in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many micro-batches are between their forward and their backward pass."""
+        return len(self._kept)
+
+    def run(self, actions: Sequence[Action], batch: MicroBatches) -> float:
+        """Do all actions in order; the gradient is then that of all micro-batches together.
+
+        The backward passes must stand in the order of the micro-batches: then every schedule
+        adds the same gradients in the same order, and ends with the same bits.
+
+        Parameters
+        ----------
+        actions : sequence of Action
+            This stage's row of a schedule.
+        batch : MicroBatches
+            What flows through.
+
+        Returns
+        -------
+        float
+            The sum of the row losses divided by the denominator in the last stage, else 0.
+        """
+        self._kept.clear()
+        self._gradient[:] = 0.0
+        total = 0.0
+        for action in actions:
+            if action.kind == "F":
+                total += self._forward(action.micro, batch)
+            else:
+                self._backward(action.micro)
+        return total / batch.denominator
+
+    def _forward(self, micro: int, batch: MicroBatches) -> float:
+        x = batch.x(micro) if self._first else self._receive(self._comm.rank - 1, "activation")
+        workspace = self._free.pop() if self._free else self._workspace()
+        outputs, caches = self._chain._forward(self._params, x, batch.noise(micro), workspace)
+        loss, dy = 0.0, None
+        if self._last:
+            out = workspace.output(outputs.shape, outputs.dtype)
+            loss, dy = self._loss.f(outputs, batch.y(micro), out=out)
+            dy /= batch.denominator
+        else:
+            self._send(self._comm.rank + 1, "activation", outputs)
+        self._kept[micro] = _Kept(workspace, caches, dy)
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return loss
+
+    def _backward(self, micro: int) -> None:
+        workspace, caches, dy = self._kept.pop(micro)
+        if dy is None:
+            dy = self._receive(self._comm.rank + 1, "gradient")
+        dx = self._chain._backward(
+            self._params, caches, dy, self._extras if micro else self._grads, workspace, self._stop
+        )
+        if micro:
+            self._gradient += self._extra
+        if not self._first:
+            self._send(self._comm.rank - 1, "gradient", dx)
+        self._free.append(workspace)
+
+    def _workspace(self) -> Workspace:
+        return Workspace(self._chain.unpack, len(self._chain.layers), self._rows, self._dtype)
+
+    def _send(self, stage: int, what: str, array: Array) -> None:
+        self._clock.lap("compute")
+        self._comm.send(stage, what, array)
+        self._clock.lap("communication")
+
+    def _receive(self, stage: int, what: str) -> Array:
+        self._clock.lap("compute")
+        array = self._comm.recv(stage, what)
+        self._clock.lap("communication")
+        return array
