@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from distributed import Worker
+from distributed.comm.addressing import get_address_host
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.protocol.serialize import to_serialize
 
@@ -107,6 +108,11 @@ class DaskComm(MailboxComm):
         self._worker = worker
         self._generation = generation
         self._addresses = addresses
+
+    @property
+    def host(self) -> str:
+        """The address of this rank's machine, as the other workers know it."""
+        return str(get_address_host(self._addresses[self.rank]))
 
     def _call(self, address: str, op: str, **message: Any) -> Future[Any]:
         async def call() -> Any:
