@@ -72,7 +72,7 @@ class Mesh:
     bounds : tuple of int, optional
         Before which layers to cut the network in stages; by default
         :func:`~course_lib.parallel.pipeline_cut.balanced_bounds`.
-    algorithm : {"ordered", "tree", ...}
+    algorithm : {"auto", "ordered", "tree", ...}
         How to add, see :func:`~course_lib.parallel.collectives.all_reduce`.
 
     Raises
@@ -101,7 +101,7 @@ class Mesh:
     micro_batches: int = 1
     schedule: str = "1f1b"
     bounds: tuple[int, ...] | None = None
-    algorithm: str = "ordered"
+    algorithm: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("data", "pipeline", "tensor", "micro_batches"):

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 class MeshSession:
-    """What a rank holds: the parameters, gradient and optimizer state of its slice, no more.
+    """What a rank holds: the parameters, gradient and optimizer state of its slice only.
+
+    (The job, from which it starts, everybody has in full.)
 
     Parameters
     ----------

@@ -130,7 +130,6 @@ class Stage:
         float
             The sum of the row losses divided by the denominator in the last stage, else 0.
         """
-        self._kept.clear()
         self._gradient[:] = 0.0
         total = 0.0
         for action in actions:

@@ -31,7 +31,7 @@ class TensorParallel:
 
     Parameters
     ----------
-    algorithm : {"ordered", "tree", ...}
+    algorithm : {"auto", "ordered", "tree", ...}
         How to add, see :func:`~course_lib.parallel.collectives.all_reduce`.
 
     Raises
@@ -46,14 +46,14 @@ class TensorParallel:
     Examples
     --------
     >>> TensorParallel()
-    TensorParallel(algorithm='ordered')
+    TensorParallel(algorithm='auto')
 
     Notes
     -----
     Chapter: pipeline and tensor parallelism.
     """
 
-    algorithm: str = "ordered"
+    algorithm: str = "auto"
 
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)

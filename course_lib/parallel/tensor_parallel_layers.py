@@ -55,7 +55,7 @@ class Operators:
     """
 
     comm: Comm
-    algorithm: str = "ordered"
+    algorithm: str = "auto"
     clock: Stopwatch = field(default_factory=Stopwatch)
 
     def f(self, x: Array) -> Array:

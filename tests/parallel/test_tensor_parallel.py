@@ -118,7 +118,7 @@ def test_dropout_inside_and_outside_of_pairs_uses_the_noise_of_the_serial_run(wo
     assert np.abs(parallel(net, Adam(0.01), workers, seed=6).theta - result.theta).max() > 0.01
 
 
-@pytest.mark.parametrize("algorithm", ["ordered", "tree"])
+@pytest.mark.parametrize("algorithm", ["ordered", "tree", "recursive_doubling"])
 def test_messages_and_bytes_of_a_step_are_those_of_its_all_reduces(algorithm):
     net, n = mlp([7, 8, 6, 9, 5, 3], hidden="tanh"), 53
     assert sums_per_step(net) == 3
