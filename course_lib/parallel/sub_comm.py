@@ -8,20 +8,18 @@ Chapter: pipeline and tensor parallelism.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Container, Sequence
 
 from course_lib.arrays import Array
 from course_lib.parallel.comm import Comm, Tag
+from course_lib.parallel.layered import Layered
 
 
-class SubComm:
+class SubComm(Layered):
     """A communicator restricted to some of its ranks; works on any channel, needs no message.
 
     It sends through the communicator that it was made of: counters, step and timeout are those of
-    the whole, and errors speak of the ranks of the whole.
+    the whole, errors speak of the ranks of the whole, and to abort stops the whole run.
 
     Parameters
     ----------
@@ -40,6 +38,7 @@ class SubComm:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from course_lib.parallel.collectives import all_reduce
     >>> from course_lib.parallel.comm import run_threads
     >>> def add_among_odd_and_even(comm):
@@ -54,7 +53,8 @@ class SubComm:
     """
 
     def __init__(self, comm: Comm, ranks: Sequence[int], name: str) -> None:
-        self._comm, self._ranks, self._name = comm, list(map(int, ranks)), name
+        super().__init__(comm)
+        self._ranks, self._name = list(map(int, ranks)), name
         known = set(self._ranks)
         if len(known) != len(self._ranks) or not known <= set(range(comm.size)):
             raise ValueError(
@@ -67,57 +67,22 @@ class SubComm:
             )
         self.rank = self._ranks.index(comm.rank)
         self.size = len(self._ranks)
-        self.counters = comm.counters
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that a wait may take."""
-        return self._comm.timeout
-
-    @timeout.setter
-    def timeout(self, seconds: float) -> None:
-        self._comm.timeout = seconds
-
-    @property
-    def step(self) -> int | None:
-        """The training step under way."""
-        return self._comm.step
-
-    @step.setter
-    def step(self, step: int | None) -> None:
-        self._comm.step = step
 
     def send(self, dst: int, tag: Tag, array: Array) -> None:
         """Send an array to rank `dst` of this group."""
-        self._comm.send(self._whole(dst), f"{self._name}:{tag}", array)
+        self._base.send(self._whole(dst), f"{self._name}:{tag}", array)
 
     def recv(self, src: int, tag: Tag, *, timeout: float | None = None) -> Array:
         """Wait for the next array with this tag from rank `src` of this group."""
-        return self._comm.recv(self._whole(src), f"{self._name}:{tag}", timeout=timeout)
+        return self._base.recv(self._whole(src), f"{self._name}:{tag}", timeout=timeout)
 
     def recv_any(
         self, sources: Container[int], tag: Tag, *, timeout: float | None = None
     ) -> tuple[int, Array]:
         """Wait for the next array with this tag from any of these ranks of this group."""
         whole = [r for rank, r in enumerate(self._ranks) if rank in sources]
-        source, array = self._comm.recv_any(whole, f"{self._name}:{tag}", timeout=timeout)
+        source, array = self._base.recv_any(whole, f"{self._name}:{tag}", timeout=timeout)
         return self._ranks.index(source), array
-
-    def buffer(self, n: int, dtype: Any) -> Array:
-        """Make an array (n,) of zeros: the channel's own buffers are for all ranks at once."""
-        return np.zeros(n, dtype)
-
-    def report(self, message: Mapping[str, Any]) -> None:
-        """Hand a small dictionary to whoever started the run."""
-        self._comm.report(message)
-
-    def abort(self, reason: str) -> None:
-        """Stop all ranks, also those outside this group: the run is one."""
-        self._comm.abort(reason)
-
-    def check(self) -> None:
-        """Raise ``Aborted`` if the run has been stopped."""
-        self._comm.check()
 
     def _whole(self, rank: int) -> int:
         if not 0 <= rank < self.size:

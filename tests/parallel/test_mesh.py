@@ -10,12 +10,15 @@ import pytest
 
 from course_lib import SGD, Adam, fit, mlp
 from course_lib.parallel import train
+from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.comm import run_threads
+from course_lib.parallel.comm import run_processes, run_threads
 from course_lib.parallel.errors import RankFailed
 from course_lib.parallel.job import Job
 from course_lib.parallel.mesh import Mesh, grid
 from course_lib.parallel.mesh_session import indices_of
+from course_lib.parallel.replica import train_replica
+from course_lib.parallel.result import TrainResult
 from course_lib.parallel.sub_comm import SubComm
 
 pytestmark = pytest.mark.timeout(90)
@@ -171,6 +174,18 @@ def test_a_failing_rank_stops_the_whole_mesh():
             net, (X, y), optimizer=SGD(1e6), strategy=Mesh(2, 2, 2), workers=8, comm="inprocess",
             epochs=9, batch_size=10, timeout=30,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", [(1, 1, 4), (1, 2, 2)])
+def test_a_mesh_of_processes_that_share_memory_is_the_serial_run(axes):
+    mesh = Mesh(*axes, micro_batches=2)
+    theta = NET.init(np.random.default_rng(5))
+    job = Job(NET, Adam(0.01), theta, X, Y, 10, mesh, epochs=2, seed=5, validation=(XV, YV))
+    ranks = run_processes(4, OnChannel(train_replica, "shared_memory"), job, timeout=30)
+    assert_equal(TrainResult.of(ranks, 0.0), serial())
+    # In rank order, whoever adds.
+    threads = parallel(Mesh(*axes, micro_batches=2, algorithm="ordered"))
+    assert threads.digests == tuple(rank.digest for rank in ranks)
 
 
 def test_a_mesh_of_dask_workers_is_the_serial_run(client):
