@@ -23,6 +23,13 @@ class ParallelError(RuntimeError):
     step : int, optional
         The training step, counted from 0, in which it happened.
 
+    Attributes
+    ----------
+    rank, worker, step
+        As given.
+    stuck : tuple of str
+        Workers whose ranks did not stop when they were told to.
+
     Examples
     --------
     >>> error = WorkerLost("worker tcp://10.0.0.7:40123 was lost", rank=1, step=20)
@@ -42,6 +49,7 @@ class ParallelError(RuntimeError):
         self.rank = rank
         self.worker = worker
         self.step = step
+        self.stuck: tuple[str, ...] = ()
 
 
 class ClusterUnreachable(ParallelError):
@@ -74,3 +82,11 @@ class PeerLeft(ParallelError):
 
 class Aborted(ParallelError):
     """The rank was stopped because another one failed."""
+
+
+class Moved(Aborted):
+    """Dask moved the task of a rank, because its worker was lost."""
+
+
+class CheckpointMismatch(ParallelError):
+    """The checkpoint that was found belongs to another training."""

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from course_lib.arrays import Array
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
+from course_lib.parallel.progress import Progress
+from course_lib.parallel.recovery_point import Saving
 from course_lib.parallel.strategy import Model, Strategy
 from course_lib.training import History
 
@@ -53,6 +56,14 @@ class Job:
     extra : dict of str to array
         What the strategy remembered, see :meth:`Session.extra
         <course_lib.parallel.strategy.Session.extra>`.
+    progress : Progress
+        Where to go on.
+    saving : Saving or None
+        Where and how often to save.
+    config : dict of str to str
+        What decides the training, in words, for the checkpoints.
+    virtual_shards : int or None
+        In how many pieces sums over validation rows are cut; None for one per rank.
     """
 
     net: Network
@@ -70,8 +81,12 @@ class Job:
     report: bool = False
     state: State | None = None
     extra: Mapping[str, Array] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    saving: Saving | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    virtual_shards: int | None = None
 
-    def model(self, rows: int) -> tuple[Model, dict[str, object]]:
+    def model(self, rows: int) -> tuple[Model, dict[str, Any]]:
         """Return what computes gradients of at most `rows` rows, and the options it wants.
 
         Use as ``model.loss_and_grad(theta, x, y, denominator=n, out=gradient, **options)``.

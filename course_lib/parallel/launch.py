@@ -12,20 +12,18 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
 from typing import Any
 
-from distributed import Client, MultiLock
+from distributed import Client
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.cluster import connect
-from course_lib.parallel.dask_comm import Mailboxes
-from course_lib.parallel.errors import NotEnoughWorkers, ParallelError, WorkersBusy
-from course_lib.parallel.watch import Watch
+from course_lib.parallel.rank import Program
+from course_lib.parallel.reserve import choose_workers, equip_workers, hold_workers
+from course_lib.parallel.watch import Report, Watch
 
-__all__ = ["connect", "gang"]
+__all__ = ["connect", "gang", "launch"]
 
 
 def gang(
@@ -34,7 +32,7 @@ def gang(
     n: int,
     *args: Any,
     timeout: float = 60.0,
-    on_report: Callable[[Mapping[str, Any]], None] | None = None,
+    on_report: Report | None = None,
     **kwargs: Any,
 ) -> list[Any]:
     """Run ``fn(comm, *args, **kwargs)`` as one rank per worker, or fail as one.
@@ -86,54 +84,34 @@ def gang(
     Chapter: data parallelism.
     """
     check_integer(n, where="gang", name="n", at_least=1)
-    with connect(client, workers=n, timeout=timeout) as own:
-        _prepare_workers(own)
-        addresses = _choose_workers(own, n, timeout)
-        with _locked(own, addresses, timeout):
-            return Watch(own, addresses, on_report).run((fn, args, kwargs), timeout)
+    return launch(client, (fn, args, kwargs), (n, n), timeout=timeout, on_report=on_report)
 
 
-def _prepare_workers(client: Client) -> None:
-    """Give every worker, also one that joins later, its mailboxes."""
-    imported = client.run(exec, "import course_lib.parallel.dask_comm", on_error="return")
-    for worker, error in imported.items():
-        if isinstance(error, Exception):
-            raise ParallelError(
-                f"worker {worker} cannot import course_lib ({error}); install the package, in the "
-                "same version, where the workers run.",
-                worker=worker,
-            ) from error
-    client.register_plugin(Mailboxes())
+def launch(
+    client: Client | str | None,
+    program: Program,
+    workers: tuple[int, int],
+    *,
+    timeout: float,
+    on_report: Report | None = None,
+    avoid: Collection[str] = (),
+) -> list[Any]:
+    """Run a program as :func:`gang` does, with as many ranks as there are workers for.
 
-
-def _choose_workers(client: Client, n: int, timeout: float) -> list[str]:
-    """Wait for n workers; take those with the least to do, in the order of their addresses."""
-    deadline = time.monotonic() + timeout
-    # nthreads() names every worker; scheduler_info() showed only five in some versions.
-    while len(available := client.nthreads()) < n:
-        if time.monotonic() > deadline:
-            raise NotEnoughWorkers(
-                f"{n} ranks need {n} workers, but the cluster has {len(available)} after waiting "
-                f"{timeout:g} s; start more workers, use workers={max(1, len(available))}, or "
-                "raise timeout= if some are still to come."
-            )
-        time.sleep(0.05)
-    busy = client.processing()
-    chosen = sorted(available, key=lambda address: (len(busy.get(address, ())), address))[:n]
-    return sorted(chosen)
-
-
-@contextmanager
-def _locked(client: Client, addresses: Sequence[str], timeout: float) -> Iterator[None]:
-    """Hold all the workers, or none: two runs with half the workers each would wait for ever."""
-    lock = MultiLock([f"course-lib-{address}" for address in addresses], client=client)
-    if not lock.acquire(timeout=timeout):
-        raise WorkersBusy(
-            f"the workers {', '.join(addresses)} did not become free within {timeout:g} s: "
-            "another run holds them. Wait for it to end, raise timeout=, or use another cluster."
-        )
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # the scheduler is gone, and the lock with it
-            lock.release()
+    Parameters
+    ----------
+    client, timeout, on_report
+        See :func:`gang`.
+    program : (fn, args, kwargs)
+        What each rank runs.
+    workers : (int, int)
+        The least and the most ranks. Fewer than the most are taken if no more workers have come
+        after a few seconds.
+    avoid : collection of str
+        Addresses of workers that do not answer.
+    """
+    with connect(client, workers=workers[1], timeout=timeout) as own:
+        addresses = choose_workers(own, workers, timeout, avoid)
+        with hold_workers(own, addresses, timeout):
+            equip_workers(own, addresses, timeout)
+            return Watch(own, addresses, on_report).run(program, timeout)

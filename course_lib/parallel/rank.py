@@ -13,7 +13,7 @@ from distributed import Client, Future, get_worker
 from course_lib.parallel.collectives import barrier
 from course_lib.parallel.comm import Counters
 from course_lib.parallel.dask_comm import DaskComm, Mailboxes
-from course_lib.parallel.errors import Aborted
+from course_lib.parallel.errors import Moved
 from course_lib.parallel.outcome import Outcome
 
 Program: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
@@ -32,7 +32,7 @@ def run_rank(
     if worker.address != addresses[rank]:
         return Outcome(
             rank,
-            error=Aborted(f"rank {rank} was moved from {addresses[rank]} to {worker.address}"),
+            error=Moved(f"rank {rank} was moved from {addresses[rank]} to {worker.address}"),
             worker=addresses[rank],
         )
     comm = None

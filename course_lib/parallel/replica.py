@@ -9,24 +9,36 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import hashlib
+import math
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import islice
 
 import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.data import batches
+from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_agree, all_reduce
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.data_parallel import shard
+from course_lib.parallel.epoch_record import epoch_row
+from course_lib.parallel.errors import CheckpointMismatch
 from course_lib.parallel.job import Job
+from course_lib.parallel.progress import Progress
+from course_lib.parallel.recovery_point import save_point
 from course_lib.parallel.result import RankResult
-from course_lib.training import History, check_finite, evaluate
+from course_lib.training import check_finite
 
 __all__ = ["Job", "train_replica"]
 
+# Seconds between two signs of life within an epoch.
+_PULSE = 0.5
+
 
 def train_replica(comm: Comm, job: Job) -> RankResult:
-    """Run all epochs on one rank.
+    """Run all epochs, or those that are left, on one rank.
 
     Parameters
     ----------
@@ -35,55 +47,108 @@ def train_replica(comm: Comm, job: Job) -> RankResult:
     job : Job
         The same on every rank; not changed.
     """
-    clock, history = Stopwatch(), History()
-    session = job.strategy.start(comm, job, clock)
-    clock.lap("setup")
-    comm.step = -1
-    for epoch in range(job.epochs):
-        total = 0.0
-        order = batches(len(job.x), job.batch_size, seed=job.seed, epoch=epoch)
-        for step, rows in enumerate(order):
-            comm.step += 1
+    return _Replica(comm, job).run()
+
+
+class _Replica:
+    def __init__(self, comm: Comm, job: Job) -> None:
+        self.comm, self.job, self.clock = comm, job, Stopwatch()
+        if job.extra and len(job.progress.losses) != comm.size:
+            raise CheckpointMismatch(
+                f"the checkpoint was written by {len(job.progress.losses)} ranks, and the strategy "
+                f"{job.strategy} remembers something for each; resume it with as many, not with "
+                f"{comm.size}."
+            )
+        self.history = deepcopy(job.progress.history)
+        self.total = job.progress.loss(comm.rank, comm.size)  # of the epoch under way, over rows
+        self.session = job.strategy.start(comm, job, self.clock)
+        comm.step = job.progress.taken - 1
+        self.told = time.monotonic()
+        self.clock.lap("setup")
+
+    def run(self) -> RankResult:
+        job, start = self.job, self.job.progress
+        found = None
+        # A run that had ended, or would have stopped, has nothing left to do.
+        ended = start.step == 0 and self.stops()
+        for epoch in range(start.epoch, start.epoch if ended else job.epochs):
+            self.steps(epoch, start.step if epoch == start.epoch else 0)
+            found = self.session.gather()
+            self.clock.lap("communication")
+            self.record(found[0])
+            self.tell(epoch, "metric", {name: row[-1] for name, row in self.history.items()})
+            self.total, stops = 0.0, self.stops()
+            self.clock.lap("evaluation")
+            if job.saving is not None and (
+                stops or epoch + 1 == job.epochs or job.saving.due(self.taken, epoch_ends=True)
+            ):
+                self.save(epoch + 1, 0, found)
+            if stops:
+                break
+        theta, state = self.session.gather() if found is None else found
+        self.clock.lap("evaluation")
+        first = self.comm.rank == 0
+        return RankResult(
+            theta if first else theta[:0].copy(),
+            state if first else {},
+            self.history,
+            hashlib.sha256(theta.tobytes()).hexdigest(),
+            self.clock.seconds,
+            self.comm.counters,
+        )
+
+    @property
+    def taken(self) -> int:
+        """Steps taken since the beginning of the training."""
+        assert self.comm.step is not None
+        return self.comm.step + 1
+
+    def steps(self, epoch: int, first: int) -> None:
+        """Take the steps of an epoch, from the given one on; save where it is due."""
+        job, n = self.job, len(self.job.x)
+        last = math.ceil(n / job.batch_size) - 1
+        order = batches(n, job.batch_size, seed=job.seed, epoch=epoch)
+        for step, rows in islice(enumerate(order), first, None):
+            self.comm.step = self.taken
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
-                loss = session.step(rows, epoch, step)
+                loss = self.session.step(rows, epoch, step)
             check_finite(loss, epoch, step)
-            total += loss * len(rows)
-        theta, state = session.gather()
-        clock.lap("communication")
-        _record(comm, job, theta, total, history, clock)
-        if job.report and comm.rank == 0:
-            comm.report({"epoch": epoch, **{name: row[-1] for name, row in history.items()}})
-        if job.stop is not None and all_agree(comm, job.stop(history)):
-            break
-        clock.lap("evaluation")
-    clock.lap("evaluation")
-    first = comm.rank == 0
-    return RankResult(
-        theta if first else theta[:0].copy(),
-        state if first else {},
-        history,
-        hashlib.sha256(theta.tobytes()).hexdigest(),
-        clock.seconds,
-        comm.counters,
-    )
+            self.total += loss * len(rows)
+            if time.monotonic() > self.told + _PULSE:
+                self.tell(epoch, "progress")
+            if job.saving is not None and step < last and job.saving.due(self.taken):
+                self.save(epoch, step + 1, self.session.gather())
 
+    def record(self, theta: Array) -> None:
+        """Append one epoch to the history."""
+        row = epoch_row(self.comm, self.job, theta, self.total, self.clock)
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
 
-def _record(
-    comm: Comm, job: Job, theta: Array, total: float, history: History, clock: Stopwatch
-) -> None:
-    """Append one epoch to the history; each rank evaluates some rows of the validation data."""
-    sums = {"loss": total / len(job.x)}
-    if job.validation is not None:
-        x, y = job.validation
-        part = shard(len(x), comm.rank, comm.size)
-        # All ranks need the same keys, also a rank without rows.
-        names = evaluate(job.net, theta, x[:1], y[:1])
-        found = evaluate(job.net, theta, x[part], y[part]) if part.stop > part.start else {}
-        for name in names:
-            sums[f"val_{name}"] = found.get(name, 0.0) * (part.stop - part.start) / len(x)
-    clock.lap("evaluation")
-    # float64 whatever the dtype of theta: a handful of numbers per epoch.
-    values = all_reduce(comm, np.array(list(sums.values())))
-    clock.lap("communication")
-    for name, value in zip(sums, values.tolist(), strict=True):
-        history.setdefault(name, []).append(value)
+    def stops(self) -> bool:
+        """Decide, all ranks together, whether the history says to stop."""
+        stop, history = self.job.stop, self.history
+        return bool(history) and stop is not None and all_agree(self.comm, stop(history))
+
+    def save(self, epoch: int, step: int, found: tuple[Array, State]) -> None:
+        """Write a checkpoint, from which the given step comes next."""
+        comm, job, saving = self.comm, self.job, self.job.saving
+        extra = self.session.extra()
+        losses = np.zeros(comm.size)
+        losses[comm.rank] = self.total
+        all_reduce(comm, losses)  # adds only zeros: the parts keep their bits
+        self.clock.lap("communication")
+        if comm.rank == 0 and saving is not None:
+            here = Progress(epoch, step, self.taken, losses.tolist(), self.history)
+            path = save_point(saving, job.config, *found, extra, here)
+            self.tell(epoch, "checkpoint", message=str(path))
+        self.clock.lap("checkpoint")
+
+    def tell(
+        self, epoch: int, kind: str, metrics: Mapping[str, float] | None = None, message: str = ""
+    ) -> None:
+        """Report an event to the driver, see :class:`~course_lib.parallel.events.Event`."""
+        self.told = time.monotonic()
+        if self.job.report and self.comm.rank == 0:
+            event = {"epoch": epoch, "metrics": dict(metrics or {}), "kind": kind}
+            self.comm.report({**event, "step": self.taken, "message": message})

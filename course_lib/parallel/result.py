@@ -12,14 +12,10 @@ from typing import NamedTuple
 from course_lib.arrays import Array
 from course_lib.optimizers import State
 from course_lib.parallel.comm import Counters
+from course_lib.parallel.events import Event
 from course_lib.training import History
 
-
-class Event(NamedTuple):
-    """What ``on_event`` is shown: for now, the end of an epoch (counted from 0)."""
-
-    epoch: int
-    metrics: dict[str, float]
+__all__ = ["Event", "RankResult", "RankTiming", "TrainResult"]
 
 
 class RankResult(NamedTuple):
@@ -100,6 +96,8 @@ class TrainResult:
         The sha256 of each rank's parameters: equal, if the ranks were replicas to the end.
     seconds : float
         The whole call, with starting workers and sending the data.
+    restarts : int
+        How often the ranks were started again after a failure.
 
     Examples
     --------
@@ -118,13 +116,14 @@ class TrainResult:
     timing: tuple[RankTiming, ...]
     digests: tuple[str, ...]
     seconds: float = field(compare=False)
+    restarts: int = 0
 
     @classmethod
-    def of(cls, ranks: Sequence[RankResult], seconds: float) -> TrainResult:
+    def of(cls, ranks: Sequence[RankResult], seconds: float, restarts: int = 0) -> TrainResult:
         """Put together what the ranks handed back; rank 0 brings the parameters."""
         timing, digests = tuple(map(RankTiming.of, ranks)), tuple(rank.digest for rank in ranks)
         first = ranks[0]
-        return cls(first.theta, first.state, first.history, timing, digests, seconds)
+        return cls(first.theta, first.state, first.history, timing, digests, seconds, restarts)
 
     @property
     def replicas_identical(self) -> bool:
@@ -142,5 +141,6 @@ class TrainResult:
                 f"{share[3]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  {t.bytes / 1e6:4.2f}"
             )
         same = "yes" if self.replicas_identical else "NO"
-        lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s")
+        again = f"; restarts: {self.restarts}" if self.restarts else ""
+        lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s{again}")
         return "\n".join(lines)

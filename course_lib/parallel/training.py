@@ -6,30 +6,25 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array
 from course_lib.data import Split
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
-from course_lib.parallel.comm import run_threads
-from course_lib.parallel.data_parallel import SyncSGD
-from course_lib.parallel.job import BACKENDS, Job
-from course_lib.parallel.replica import train_replica
-from course_lib.parallel.result import Event, TrainResult
+from course_lib.parallel.attempts import attempts
+from course_lib.parallel.events import Event, Listener
+from course_lib.parallel.prepare import CHANNELS, STRATEGIES, make_job, ranks_between
+from course_lib.parallel.recovery import StrPath, first_job, run_with_restarts, saving
+from course_lib.parallel.result import TrainResult
 from course_lib.parallel.strategy import Strategy
-from course_lib.registry import lookup
 from course_lib.training import History
 
 if TYPE_CHECKING:
     from distributed import Client
 
-CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
-STRATEGIES: dict[str, Strategy] = {"sync": SyncSGD()}
+__all__ = ["CHANNELS", "STRATEGIES", "train"]
 
 
 def train(
@@ -40,12 +35,18 @@ def train(
     epochs: int,
     batch_size: int,
     strategy: str | Strategy = "sync",
-    workers: int = 2,
+    workers: int | tuple[int, int] = 2,
     client: Client | str | None = None,
     comm: str = "auto",
     backend: str = "numpy",
+    virtual_shards: int | None = None,
     seed: int = 0,
     theta: Array | None = None,
+    checkpoint: StrPath | None = None,
+    every: int | None = None,
+    keep: int = 3,
+    resume: StrPath = "auto",
+    max_restarts: int = 2,
     timeout: float = 60.0,
     validation: tuple[Any, Any] | None = None,
     stop: Callable[[History], bool] | None = None,
@@ -70,8 +71,9 @@ def train(
         Passes over the data, and rows per step over all workers together (the GLOBAL batch).
     strategy : {"sync"} or Strategy
         How the ranks work together, see :mod:`course_lib.parallel.strategy`.
-    workers : int
-        The number of ranks, one per worker.
+    workers : int or (int, int)
+        The number of ranks, one per worker; or the least and the most: each start and restart
+        takes as many as there are.
     client : Client or str, optional
         A Dask client, or the address of a scheduler; without, `workers` processes are started on
         this machine and closed at the end.
@@ -79,10 +81,25 @@ def train(
         The channel: Dask workers, or threads of this process, which need no cluster.
     backend : {"numpy", "torch"}
         What computes the gradients.
+    virtual_shards : int, optional
+        In how many pieces, a power of two, each batch is cut, whatever the number of workers:
+        then 1, 2, 3, ... workers give the same bits. Only for the strategy "sync".
     seed : int
         Decides the order of rows, dropout's noise and, without `theta`, the initial parameters.
     theta : array, shape (n_params,), optional
         Where to start; by default ``model.init(np.random.default_rng(seed))``.
+    checkpoint : path, optional
+        A directory for this training, seen by this process and by the workers. When a worker is
+        lost or silent, all ranks start again from the newest checkpoint in it.
+    every : int, optional
+        Steps from one checkpoint to the next; by default there is one after each epoch.
+    keep : int
+        How many checkpoints are left.
+    resume : {"auto", "never"} or path
+        Whether to go on from the newest checkpoint of the directory if there is one (a damaged
+        one is passed over with a warning), or from a given checkpoint or directory.
+    max_restarts : int
+        How many failures to survive.
     timeout : float
         Seconds that any one wait may take; the run as a whole may take longer.
     validation : (x, y), optional
@@ -90,14 +107,15 @@ def train(
     stop : callable, optional
         Called with the history after each epoch, on every rank; training ends when all say True.
     on_event : callable, optional
-        Called in this process with an :class:`~course_lib.parallel.result.Event` per epoch.
+        Called in this process with each :class:`~course_lib.parallel.events.Event`: an epoch has
+        ended, a checkpoint was written, a worker was lost, ....
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     TrainResult
-        theta, state, history, timing per rank; ``report()`` makes a table.
+        theta, state, history, timing per rank, restarts; ``report()`` makes a table.
 
     Raises
     ------
@@ -105,9 +123,12 @@ def train(
         If an argument is not what it should be.
     ParallelError
         If the run failed; :mod:`course_lib.parallel.errors` lists how.
+    CheckpointError
+        If `resume` names something that is not a valid checkpoint.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from course_lib import SGD, mlp
     >>> x = np.linspace(-1, 1, 20)[:, None]
     >>> net = mlp([1, 1], loss="mse")
@@ -128,74 +149,19 @@ def train(
     Chapter: data parallelism.
     """
     start = time.perf_counter()
-    workers = check_integer(workers, where="train", name="workers", at_least=1)
-    channel = lookup("comm", comm, CHANNELS)
-    if channel == "inprocess" and client is not None:
-        raise ValueError(
-            "train: comm='inprocess' runs threads of this process and uses no cluster; leave out "
-            "either client= or comm=."
+    low, high = ranks_between(workers)
+    fresh = make_job(
+        model, data, theta,
+        optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
+        backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
+        workers=high, report=on_event is not None or progress or checkpoint is not None,
+        saving=saving(checkpoint, every, keep),
+    )  # fmt: skip
+    begin = first_job(fresh, resume)
+    with Listener(on_event, epochs=epochs, progress=progress) as listener, attempts(
+        client, comm, (low, high), timeout=timeout, on_report=listener
+    ) as attempt:  # fmt: skip
+        ranks, restarts = run_with_restarts(
+            attempt, fresh, begin, max_restarts=max_restarts, listener=listener
         )
-    if not isinstance(model, Network):
-        raise TypeError(
-            f"train: model must be a course_lib Network, got {type(model).__name__}; make one "
-            "with mlp(sizes), and choose backend='torch' to compute with PyTorch."
-        )
-    x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
-    x, y = model.check_data(x, y, where="train")
-    seed = check_integer(seed, where="train", name="seed", at_least=0)
-    if theta is None:
-        theta = model.init(np.random.default_rng(seed))
-    model.unpack(theta)  # raises if its shape is wrong: better here than on every worker
-    if validation is not None:
-        validation = model.check_data(*validation, where="train, validation")
-    job = Job(
-        net=model,
-        optimizer=optimizer,
-        theta=theta,
-        x=x.astype(theta.dtype, copy=False),
-        y=y,
-        validation=validation,
-        epochs=check_integer(epochs, where="train", name="epochs", at_least=1),
-        batch_size=check_integer(batch_size, where="train", name="batch_size", at_least=1),
-        seed=seed,
-        strategy=_strategy(strategy),
-        backend=lookup("backend", backend, dict.fromkeys(BACKENDS, backend)),
-        stop=stop,
-        report=on_event is not None or progress,
-    )
-    with ExitStack() as stack:
-        on_report = _listener(on_event, stack, epochs if progress else None)
-        if channel == "inprocess":
-            ranks = run_threads(
-                workers, lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
-            )
-        else:
-            from course_lib.parallel.launch import gang
-
-            ranks = gang(client, train_replica, workers, job, timeout=timeout, on_report=on_report)
-    return TrainResult.of(ranks, time.perf_counter() - start)
-
-
-def _strategy(strategy: str | Strategy) -> Strategy:
-    return lookup("strategy", strategy, STRATEGIES) if isinstance(strategy, str) else strategy
-
-
-def _listener(
-    on_event: Callable[[Event], None] | None, stack: ExitStack, epochs: int | None
-) -> Callable[[Mapping[str, Any]], None]:
-    """Return what is called with each report of rank 0; `epochs` asks for a progress bar."""
-    bar = None
-    if epochs is not None:
-        from tqdm.auto import tqdm  # here, because it would double the import time of the package
-
-        bar = stack.enter_context(tqdm(total=epochs, unit="epoch"))
-
-    def listen(message: Mapping[str, Any]) -> None:
-        metrics = {name: value for name, value in message.items() if name != "epoch"}
-        if bar is not None:
-            bar.set_postfix({name: f"{value:.4g}" for name, value in metrics.items()})
-            bar.update()
-        if on_event is not None:
-            on_event(Event(message["epoch"], metrics))
-
-    return listen
+    return TrainResult.of(ranks, time.perf_counter() - start, restarts)

@@ -9,16 +9,18 @@ import queue
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
 from distributed import Client, Future, KilledWorker
 
+from course_lib.parallel.ask import answers, ask
 from course_lib.parallel.dask_comm import ABORT, topic
 from course_lib.parallel.errors import (
     Aborted,
     ClusterUnreachable,
+    CommTimeout,
+    Moved,
     ParallelError,
     WorkerLost,
     WorkersBusy,
@@ -30,7 +32,6 @@ Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 # Stopped ranks notice at their next message, so a rank may need as long as a step computes.
 _GRACE = 10.0
-_PATIENCE = 3.0
 
 
 class Watch:
@@ -52,6 +53,7 @@ class Watch:
         self._on_report = on_report
         self._generation = uuid.uuid4().hex
         self._outcomes: dict[int, Outcome] = {}
+        self._silent: list[str] = []
         self._failed = False
         self._deadline: float | None = None
         # Callbacks come from Dask's threads; everything is decided in the caller's thread.
@@ -104,17 +106,14 @@ class Watch:
 
     def _wait(self, timeout: float) -> None:
         """Handle events until every rank has ended; on a failure, stop the survivors."""
-        self._deadline = time.monotonic() + timeout  # for the ranks to start
+        self._deadline = time.monotonic() + timeout
         while len(self._outcomes) < len(self._addresses):
             try:
-                self._next_event()()
+                self._next_event(timeout)()
             except queue.Empty:
                 if self._failed:
                     break
-                raise WorkersBusy(
-                    f"the ranks did not start within {timeout:g} s; their workers are probably "
-                    "busy with other tasks. Wait for these, use fewer workers, or raise timeout=."
-                ) from None
+                self._look_after_silent(timeout)
             if not self._failed and (error := first_cause(list(self._outcomes.values()))):
                 self._failed = True
                 self._stop(str(error))
@@ -124,10 +123,29 @@ class Watch:
             self._explain(cause)
             raise cause
 
-    def _next_event(self) -> Callable[[], None]:
-        if self._deadline is None:
-            return self._events.get()
-        return self._events.get(timeout=max(0.0, self._deadline - time.monotonic()))
+    def _next_event(self, timeout: float) -> Callable[[], None]:
+        """Wait for an event: until the ranks have started, or stopped, or, between, for so long."""
+        if self._deadline is not None:
+            timeout = max(0.0, self._deadline - time.monotonic())
+        return self._events.get(timeout=timeout)
+
+    def _look_after_silent(self, timeout: float) -> None:
+        """Nothing was heard for long: ask the workers, as a frozen process breaks no connection."""
+        for rank, address in enumerate(self._addresses):
+            if rank not in self._outcomes and not answers(self._client, address, timeout):
+                error = CommTimeout(
+                    f"worker {address}, which runs rank {rank}, did not answer for {timeout:g} s: "
+                    "its process is frozen, or its machine or network is.",
+                    rank=rank,
+                    worker=address,
+                )
+                self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=address))
+                self._silent.append(address)
+        if self._deadline is not None and not self._silent:
+            raise WorkersBusy(
+                f"the ranks did not start within {timeout:g} s; their workers are probably "
+                "busy with other tasks. Wait for these, use fewer workers, or raise timeout=."
+            )
 
     def _start(self) -> None:
         if not self._failed:
@@ -140,6 +158,8 @@ class Watch:
         if isinstance(cause, WorkerLost) and cause.step is None and steps:
             cause.step = max(steps)
             cause.add_note(f"The other ranks were in step {cause.step}.")
+        left = [a for rank, a in enumerate(self._addresses) if rank not in outcomes]
+        cause.stuck = (*self._silent, *left)
         for rank, address in enumerate(self._addresses):
             if rank not in outcomes:
                 cause.add_note(
@@ -150,6 +170,8 @@ class Watch:
     def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
         if future.status == "finished":
             outcome = future.result(timeout=timeout)
+            if isinstance(outcome.error, Moved):
+                return self._lose(self._addresses[rank])
         elif future.status == "error":
             error = future.exception(timeout=timeout)
             if isinstance(error, KilledWorker):
@@ -177,14 +199,5 @@ class Watch:
     def _stop(self, reason: str) -> None:
         """Make the ranks that still run stop at their present or next message."""
         running = [a for rank, a in enumerate(self._addresses) if rank not in self._outcomes]
-        message = {"op": ABORT, "generation": self._generation, "reason": reason}
         # A worker that does not answer must not keep us: all have been called when we give up.
-        scheduler: Any = self._client.scheduler
-        with suppress(Exception):
-            self._client.sync(
-                scheduler.broadcast,
-                msg=message,
-                workers=running,
-                on_error="ignore",
-                callback_timeout=_PATIENCE,
-            )
+        ask(self._client, running, ABORT, generation=self._generation, reason=reason)

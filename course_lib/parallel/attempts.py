@@ -1,0 +1,83 @@
+"""Where a training runs, once or several times: threads of this process, or workers of a cluster.
+
+Chapter: failures and checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from course_lib.parallel.comm import run_threads
+from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.in_process import Report
+from course_lib.parallel.job import Job
+from course_lib.parallel.prepare import CHANNELS
+from course_lib.parallel.replica import train_replica
+from course_lib.parallel.result import RankResult
+from course_lib.registry import lookup
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@contextmanager
+def attempts(
+    client: Client | str | None,
+    comm: str,
+    workers: tuple[int, int],
+    *,
+    timeout: float,
+    on_report: Report,
+) -> Iterator[Callable[[Job], Sequence[RankResult]]]:
+    """Open what a training runs on; yield what runs a job there.
+
+    Parameters
+    ----------
+    client : Client, str or None
+        See :func:`~course_lib.parallel.train`.
+    comm : str
+        The channel.
+    workers : (int, int)
+        The least and the most ranks.
+    timeout : float
+        Seconds that a wait may take.
+    on_report : callable
+        Called with each message that a rank reports.
+    """
+    if lookup("comm", comm, CHANNELS) == "inprocess":
+        if client is not None:
+            raise ValueError(
+                "train: comm='inprocess' runs threads of this process and uses no cluster; leave "
+                "out either client= or comm=."
+            )
+        yield lambda job: run_threads(
+            workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
+        )
+        return
+    from course_lib.parallel.launch import connect, launch
+
+    avoid: set[str] = set()
+    # A private cluster must outlive an attempt; the nannies in it replace lost workers.
+    opened = (
+        connect(None, workers=workers[1], timeout=timeout)
+        if client is None
+        else nullcontext(client)
+    )
+    with opened as cluster:
+
+        def attempt(job: Job) -> Sequence[RankResult]:
+            try:
+                return launch(
+                    cluster, (train_replica, (job,), {}), workers,
+                    timeout=timeout, on_report=on_report, avoid=avoid,
+                )  # fmt: skip
+            except ParallelError as error:
+                if job.saving is not None and error.stuck:
+                    from course_lib.parallel.revive import revive
+
+                    avoid.update(revive(cluster, error.stuck, timeout))
+                raise
+
+        yield attempt

@@ -1,0 +1,93 @@
+"""What a training is made of, checked and put together before anything is started.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from course_lib.arrays import Array, check_integer
+from course_lib.data import Split
+from course_lib.network import Network
+from course_lib.parallel.data_parallel import SyncSGD
+from course_lib.parallel.job import BACKENDS, Job
+from course_lib.parallel.strategy import Strategy
+from course_lib.parallel.virtual_shards import VirtualShards
+from course_lib.registry import lookup
+
+CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
+STRATEGIES: dict[str, Strategy] = {"sync": SyncSGD()}
+
+
+def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the least and the most ranks.
+
+    Examples
+    --------
+    >>> ranks_between(2), ranks_between((1, 4))
+    ((2, 2), (1, 4))
+    """
+    low, high = workers if isinstance(workers, tuple) else (workers, workers)
+    low = check_integer(low, where="train", name="workers", at_least=1)
+    high = check_integer(high, where="train", name="workers", at_least=1)
+    if high < low:
+        raise ValueError(f"train: workers=(least, most) must not fall, got {(low, high)}.")
+    return low, high
+
+
+def make_job(
+    model: Network,
+    data: Split | tuple[Any, Any],
+    theta: Array | None,
+    *,
+    workers: int,
+    strategy: str | Strategy,
+    virtual_shards: int | None,
+    **settings: Any,
+) -> Job:
+    """Return the job of :func:`~course_lib.parallel.train`, from its arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be.
+    """
+    if not isinstance(model, Network):
+        raise TypeError(
+            f"train: model must be a course_lib Network, got {type(model).__name__}; make one "
+            "with mlp(sizes), and choose backend='torch' to compute with PyTorch."
+        )
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        settings[name] = check_integer(settings[name], where="train", name=name, at_least=least)
+    lookup("backend", settings["backend"], dict.fromkeys(BACKENDS, ""))
+    x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
+    x, y = model.check_data(x, y, where="train")
+    if theta is None:
+        theta = model.init(np.random.default_rng(settings["seed"]))
+    model.unpack(theta)  # raises if its shape is wrong: better here than on every worker
+    if settings["validation"] is not None:
+        settings["validation"] = model.check_data(
+            *settings["validation"], where="train, validation"
+        )
+    x = x.astype(theta.dtype, copy=False)
+    chosen = lookup("strategy", strategy, STRATEGIES) if isinstance(strategy, str) else strategy
+    job = Job(net=model, theta=theta, x=x, y=y, strategy=chosen, **settings)
+    if virtual_shards is not None:
+        if not isinstance(chosen, SyncSGD):
+            raise ValueError(
+                f"train: virtual_shards is for the strategy 'sync', and not for {chosen}; leave "
+                "one of the two out."
+            )
+        job = replace(job, strategy=VirtualShards(virtual_shards))
+    if isinstance(job.strategy, VirtualShards):
+        if workers > job.strategy.shards:
+            raise ValueError(
+                f"train: {workers} workers cannot share virtual_shards={job.strategy.shards}: "
+                "some would have none; use fewer workers or more shards."
+            )
+        job = replace(job, virtual_shards=job.strategy.shards)
+    return job

@@ -1,0 +1,104 @@
+"""Before a run: choose its workers, hold them against other runs, give them what ranks need.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from distributed import Client, Semaphore, Worker
+
+from course_lib.parallel.ask import within
+from course_lib.parallel.dask_comm import PLUGIN, Mailboxes
+from course_lib.parallel.errors import NotEnoughWorkers, ParallelError, WorkersBusy
+from course_lib.parallel.orphans import Orphans
+
+# How long to wait for more workers than a run needs at least.
+_SETTLE = 3.0
+
+
+def choose_workers(
+    client: Client, workers: tuple[int, int], timeout: float, avoid: Collection[str]
+) -> list[str]:
+    """Wait for enough workers; take those with the least to do, in the order of their addresses."""
+    low, high = workers
+    start = time.monotonic()
+    while True:
+        # nthreads() names every worker; scheduler_info() showed only five in some versions.
+        available = sorted(set(client.nthreads()) - set(avoid))
+        waited = time.monotonic() - start
+        if len(available) >= high or (len(available) >= low and waited > min(timeout, _SETTLE)):
+            break
+        if len(available) < low and waited > timeout:
+            raise NotEnoughWorkers(
+                f"{low} ranks need {low} workers, but the cluster has {len(available)} after "
+                f"waiting {timeout:g} s; start more workers, use "
+                f"workers={max(1, len(available))}, or raise timeout= if some are still to come."
+            )
+        time.sleep(0.05)
+    busy = client.processing()
+    chosen = sorted(available, key=lambda address: (len(busy.get(address, ())), address))[:high]
+    return sorted(chosen)
+
+
+@contextmanager
+def hold_workers(client: Client, addresses: Sequence[str], timeout: float) -> Iterator[None]:
+    """Hold all the workers: two runs with half the workers each would wait for ever.
+
+    All runs take them in the same order, so one of the two gets all. Semaphores, and not locks,
+    because Dask takes them back, after half a minute, from a driver that was killed.
+    """
+    deadline = time.monotonic() + timeout
+    held: list[Semaphore] = []
+    try:
+        for address in sorted(addresses):
+            place = Semaphore(
+                name=f"course-lib-{address}", scheduler_rpc=client.scheduler, loop=client.loop
+            )
+            if not place.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise WorkersBusy(
+                    f"the workers {', '.join(addresses)} did not become free within {timeout:g} s: "
+                    "another run holds them. Wait for it to end, raise timeout=, or use another "
+                    "cluster."
+                )
+            held.append(place)
+        yield
+    finally:
+        for place in held:
+            with suppress(OSError):  # the scheduler is gone, and the lock with it
+                place.release()
+
+
+def equip_workers(client: Client, addresses: Sequence[str], timeout: float) -> None:
+    """Give the workers their mailboxes."""
+    code = "import course_lib.parallel.dask_comm, course_lib.parallel.launch"
+    workers = list(addresses)
+    try:
+        # Only the workers of this run: another one, that does not answer, is none of our business.
+        imported = within(
+            timeout, lambda: client.run(exec, code, workers=workers, on_error="return")
+        )
+        for worker, error in imported.items():
+            if isinstance(error, ImportError):
+                raise ParallelError(
+                    f"worker {worker} cannot import course_lib ({error}); install the package, in "
+                    "the same version, where the workers run.",
+                    worker=worker,
+                ) from error
+        # Other errors are of workers that were just lost, which the watch will notice.
+        within(timeout, lambda: client.run(_equip, workers=workers, on_error="ignore"))
+    except TimeoutError:
+        raise WorkersBusy(
+            f"not all of the workers {', '.join(addresses)} answered within {timeout:g} s; if one "
+            "is stuck, restart it: client.restart_workers([address])."
+        ) from None
+
+
+async def _equip(dask_worker: Worker) -> None:
+    # A plugin that is there may be in use by another run: to replace it would lose messages.
+    for name, make in ((PLUGIN, Mailboxes), (Orphans.name, Orphans)):
+        if name not in dask_worker.plugins:
+            await dask_worker.plugin_add(make(), name=name)
