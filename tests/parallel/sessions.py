@@ -11,6 +11,7 @@ import numpy as np
 
 from course_lib import fit, mlp
 from course_lib.data import batches
+from course_lib.parallel.channels import connected
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.job import Job
@@ -44,6 +45,7 @@ def run(strategy, size, optimizer, *, net=NET, first=0, last=3 * STEPS, after=No
     theta = options.pop("theta", start(net))
     look = options.pop("look", lambda session, step: None)
     given = options.pop("rows", None)  # the same rows in every step, instead of batches
+    channel = options.pop("channel", "dask")  # over the threads' own; "dask": nothing over it
     options = {"x": X, "y": Y, "batch_size": BATCH, "seed": SEED} | options
     if after is not None:
         theta, options["state"], options["extra"] = after.theta, after.state, after.extra
@@ -51,6 +53,10 @@ def run(strategy, size, optimizer, *, net=NET, first=0, last=3 * STEPS, after=No
     job = Job(net=net, optimizer=optimizer, theta=theta, strategy=strategy, **options)
 
     def main(comm):
+        with connected(comm, channel) as over:
+            return train(over)
+
+    def train(comm):
         session, losses, sent = strategy.start(comm, job, Stopwatch()), [], []
         for taken in range(first, last):
             epoch, step = divmod(taken, per_epoch)

@@ -272,6 +272,14 @@ def test_wrong_options_are_refused():
         Compressed(0.1)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("codec", [TopK(0.1), Int8(), PowerSGD(2)], ids=repr)
+def test_in_shared_memory_it_is_the_same_to_the_bit(codec, size):
+    shared = run(Compressed(codec), size, SGD_01, channel="shared_memory")
+    messages = run(Compressed(codec), size, SGD_01)
+    assert {p.theta.tobytes() for p in shared} == {p.theta.tobytes() for p in messages}
+
+
 @pytest.mark.parametrize("codec", [TopK(0.1), Int8(), PowerSGD(2)], ids=repr)
 def test_threads_and_dask_workers_give_the_same_bits(client, codec):
     result = train(

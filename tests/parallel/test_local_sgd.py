@@ -176,6 +176,20 @@ def test_wrong_options_are_refused():
         LocalSGD(2, "rink")
 
 
+def test_pytorch_may_compute_the_gradients():
+    pytest.importorskip("torch")
+    parts = run(LocalSGD(1), 3, SGD(0.1), net=NOISY, backend="torch")
+    assert_equal(parts, serial(SGD(0.1), net=NOISY))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_in_shared_memory_it_is_the_same_to_the_bit(size):
+    optimizer = SGD(0.1, momentum=0.9)
+    shared = run(LocalSGD(4), size, optimizer, net=NOISY, channel="shared_memory")
+    messages = run(LocalSGD(4, "ordered"), size, optimizer, net=NOISY)
+    assert {p.theta.tobytes() for p in shared} == {p.theta.tobytes() for p in messages}
+
+
 def test_on_dask_workers_one_local_step_is_the_serial_step(client):
     result = train(
         NET, (X, Y), optimizer=SGD(0.1, momentum=0.9), strategy=LocalSGD(1), workers=3,

@@ -204,6 +204,21 @@ def test_wrong_options_are_refused():
         AsyncParameterServer(-1)
 
 
+def test_pytorch_may_compute_the_gradients():
+    pytest.importorskip("torch")
+    parts = run(AsyncParameterServer(0), 3, SGD_01, net=NOISY, backend="torch")
+    assert_equal(parts, serial(SGD_01, net=NOISY))
+
+
+@pytest.mark.parametrize("channel", ["shared_memory", "hierarchical"])
+def test_other_channels_carry_it_too(channel):
+    reference = serial(SGD_01, net=NOISY)
+    parts = run(AsyncParameterServer(0), 4, SGD_01, net=NOISY, channel=channel)
+    assert_equal(parts, reference)
+    stale = run(AsyncParameterServer(2), 4, SGD_01, net=NOISY, channel=channel, look=dawdle)
+    assert max(update.lag for update in stale[0].session.log) <= 2
+
+
 def test_on_dask_workers(client):
     options = {"client": client, "workers": 3, "epochs": 3, "batch_size": 10, "seed": 5}
     result = train(

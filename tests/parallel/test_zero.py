@@ -84,6 +84,13 @@ def test_unknown_algorithms_are_refused():
         ZeRO1("rink")
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_in_shared_memory_it_is_the_same_to_the_bit(size):
+    shared = run(ZeRO1(), size, ADAM, net=NOISY, channel="shared_memory")
+    messages = run(ZeRO1("ordered"), size, ADAM, net=NOISY)
+    assert {p.theta.tobytes() for p in shared} == {p.theta.tobytes() for p in messages}
+
+
 def test_on_dask_workers_it_is_the_serial_run(client):
     options = {"epochs": 3, "batch_size": 10, "seed": 5}
     result = train(
