@@ -262,6 +262,26 @@ def test_what_feedback_leaves_falls_with_the_square_of_the_step_and_the_rest_sta
         assert 0.8 < without / excess(False, 0.25, 600) < 1.25
 
 
+def test_without_feedback_int8_is_right_on_average_and_each_rank_rounds_for_itself():
+    """All rows alike, so both ranks have the same gradient g / 2, and send it in the same steps."""
+    net, x = mlp([4, 3]), np.tile(RNG.normal(size=4), (10, 1))
+    y, theta = np.zeros(10, int), start(net)
+    _, gradient = net.loss_and_grad(theta, x, y)
+    step, sums, times, odd = np.abs(gradient).max() / 2 / 127, 0.0, 300, 0
+    for seed in range(times):
+        parts = run(
+            Compressed(Int8(), error_feedback=False), 2, SGD(1.0), net=net, x=x, y=y,
+            theta=theta, seed=seed, last=1,
+        )  # fmt: skip
+        sent = theta - parts[0].theta
+        sums += sent
+        odd += int((np.rint(sent / step) % 2).sum())
+    # One rounding has a standard deviation of at most step / 2, two ranks sqrt(2) times that.
+    error = 5 * step / 2 * np.sqrt(2 / times)
+    np.testing.assert_allclose(sums / times, gradient, rtol=0, atol=error)
+    assert odd > 0.1 * times * net.n_params  # were the roundings the same, sums would be even
+
+
 def test_wrong_options_are_refused():
     for fraction in (0.0, 1.5):
         with pytest.raises(ValueError, match=r"TopK: fraction must lie in \(0, 1\], got "):

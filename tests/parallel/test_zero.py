@@ -73,8 +73,11 @@ def test_a_step_sends_what_an_all_reduce_by_ring_sends(size):
 @pytest.mark.parametrize("then", SIZES)
 def test_going_on_from_a_checkpoint_with_any_number_of_ranks(then):
     before = run(ZeRO1(), 3, ADAM, last=8)  # in the middle of an epoch
+    saved = {name: before[0].state[name].tobytes() for name in ADAM.memory}
     parts = run(ZeRO1(), then, ADAM, first=8, after=before[0])
     assert_equal(parts, serial(ADAM))
+    assert saved == {name: before[0].state[name].tobytes() for name in ADAM.memory}
+    assert all(part.session.state["m"].base is None for part in parts)  # a slice, not the whole
     if then == 3:
         assert parts[0].theta.tobytes() == run(ZeRO1(), 3, ADAM)[0].theta.tobytes()
 
