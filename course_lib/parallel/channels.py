@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.parallel.collectives import all_gather
-from course_lib.parallel.comm import Comm
+from course_lib.parallel.comm import Comm, Counters
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.hierarchical import Hierarchical
 from course_lib.parallel.shared_memory import SharedMemory
@@ -78,7 +78,7 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
     -----
     Chapter: data parallelism.
     """
-    chosen = lookup("channel", channel, dict(zip(CHANNELS, CHANNELS, strict=True)))
+    chosen = lookup("channel", channel, {name: name for name in CHANNELS})
     if base.size == 1 or chosen == "dask":
         yield base
         return
@@ -144,7 +144,11 @@ class OnChannel:
     fn: Callable[..., Any]
     channel: str = "auto"
 
+    def __post_init__(self) -> None:
+        lookup("channel", self.channel, dict.fromkeys(CHANNELS))
+
     def __call__(self, comm: Comm, *args: Any, **kwargs: Any) -> Any:
         """Run the program."""
         with connected(comm, self.channel) as channel:
+            channel.counters = Counters()  # what it took to get here is not the program's
             return self.fn(channel, *args, **kwargs)

@@ -23,9 +23,10 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from course_lib.arrays import Array
 
@@ -148,13 +149,13 @@ class Comm(Protocol):
         """Raise ``Aborted`` if the run has been stopped; for whoever computes or waits for long."""
 
 
-@runtime_checkable
-class Reduces(Protocol):
+class Reduces(ABC):
     """A channel that can add the arrays of all ranks by other means than messages.
 
     :func:`~course_lib.parallel.collectives.all_reduce` with ``algorithm="auto"`` uses it.
     """
 
+    @abstractmethod
     def native_all_reduce(self, array: Array) -> None:
         """Replace each rank's array by the sum over all ranks, in place.
 

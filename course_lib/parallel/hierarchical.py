@@ -14,7 +14,7 @@ from typing import Any
 from course_lib.arrays import Array
 from course_lib.parallel.algorithms import ALL_REDUCE
 from course_lib.parallel.collectives import all_agree
-from course_lib.parallel.comm import Comm
+from course_lib.parallel.comm import Comm, Reduces
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.layered import Layered
 from course_lib.parallel.shared_memory import SharedMemory
@@ -22,7 +22,7 @@ from course_lib.parallel.sub_comm import SubComm
 from course_lib.registry import lookup
 
 
-class Hierarchical(Layered):
+class Hierarchical(Layered, Reduces):
     """Shared memory inside a host, one leader per host across hosts.
 
     The sum is ((a0 + a1) + ...) over the ranks of each host, then that of the hosts' sums by

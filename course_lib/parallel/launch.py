@@ -18,6 +18,7 @@ from typing import Any
 from distributed import Client
 
 from course_lib.arrays import check_integer
+from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.cluster import connect
 from course_lib.parallel.rank import Program
 from course_lib.parallel.reserve import choose_workers, equip_workers, hold_workers
@@ -33,6 +34,7 @@ def gang(
     *args: Any,
     timeout: float = 60.0,
     on_report: Report | None = None,
+    comm: str = "auto",
     **kwargs: Any,
 ) -> list[Any]:
     """Run ``fn(comm, *args, **kwargs)`` as one rank per worker, or fail as one.
@@ -52,6 +54,9 @@ def gang(
         the ranks to start, for a message. The whole run may take longer.
     on_report : callable, optional
         Called, in the caller's thread, with each message that a rank reports.
+    comm : {"auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl"}
+        The channel; ``"auto"``: shared memory between ranks of one host, see
+        :mod:`course_lib.parallel.channels`.
 
     Returns
     -------
@@ -84,7 +89,8 @@ def gang(
     Chapter: data parallelism.
     """
     check_integer(n, where="gang", name="n", at_least=1)
-    return launch(client, (fn, args, kwargs), (n, n), timeout=timeout, on_report=on_report)
+    program = (OnChannel(fn, comm), args, kwargs)
+    return launch(client, program, (n, n), timeout=timeout, on_report=on_report)
 
 
 def launch(

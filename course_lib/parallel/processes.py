@@ -16,6 +16,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -79,6 +80,12 @@ class Pipes(MailboxComm):
         """Stop all ranks at their present or next wait."""
         self._mailbox.abort(reason)
         self._driver.send(("abort", reason))
+
+    def leave(self) -> None:
+        """Accept no more messages; those sent before still arrive."""
+        for pipe in self._peers.values():
+            with _socket(pipe) as end, suppress(OSError):  # the other end may be gone
+                end.shutdown(socket.SHUT_RDWR)
 
     def _hear(self, peer: int) -> None:
         try:
@@ -198,6 +205,7 @@ def _main(
         ).portable()
         message = pickle.dumps(("outcome", outcome))
     driver.send_bytes(message)
+    comm.leave()
 
 
 def _handshake(comm: Comm) -> None:
@@ -209,7 +217,11 @@ def _handshake(comm: Comm) -> None:
 
 def _limit_sending(pipe: Connection, seconds: float) -> None:
     """Let a send fail when the other end does not read for so long: a stopped process."""
-    end = socket.socket(fileno=pipe.fileno())
     limit = struct.pack("@ll", int(seconds), int(1e6 * (seconds % 1)))
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    end.detach()
+    with _socket(pipe) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _socket(pipe: Connection) -> socket.socket:
+    """Return the pair of sockets' end that a two-way pipe is, to be closed without closing it."""
+    return socket.socket(fileno=os.dup(pipe.fileno()))

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.parallel.comm import Comm
+from course_lib.parallel.comm import Comm, Reduces
 from course_lib.parallel.layered import Layered
 from course_lib.parallel.shared_memory_barrier import LINE, Barrier
 from course_lib.parallel.shared_memory_segment import Segment
@@ -34,7 +34,7 @@ Plan: TypeAlias = list[list[Array]]
 """Pieces of this rank's part, each as it lies in the array of every rank."""
 
 
-class SharedMemory(Layered):
+class SharedMemory(Layered, Reduces):
     """A communicator for ranks on one host; add with ``all_reduce(comm, comm.buffer(...))``.
 
     The sum is that of ``algorithm="ordered"``, to the bit. Arrays from elsewhere than

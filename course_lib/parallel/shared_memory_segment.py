@@ -85,7 +85,7 @@ class Segment:
         self._next = (comm.rank + 1) * _REGION
 
     def _create(self, control: int) -> bytes:
-        without_name = getattr(os, "O_TMPFILE", 0)  # Linux has it
+        without_name: int = getattr(os, "O_TMPFILE", 0)  # Linux has it
         if without_name and os.path.isdir("/dev/shm"):
             self._fd = os.open("/dev/shm", os.O_RDWR | without_name, 0o600)
             path = f"/proc/{os.getpid()}/fd/{self._fd}"

@@ -22,7 +22,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from course_lib.arrays import Array
 from course_lib.parallel.algorithms import ordered_all_reduce
 from course_lib.parallel.collectives import all_agree, broadcast
-from course_lib.parallel.comm import Comm
+from course_lib.parallel.comm import Comm, Reduces
 from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
 from course_lib.parallel.layered import Layered
 from course_lib.registry import lookup
@@ -34,7 +34,7 @@ _DTYPES = frozenset(map(np.dtype, ("f4", "f8", "i4", "i8", "i1", "u1")))
 _LOOK = timedelta(seconds=0.2)
 
 
-class TorchComm(Layered):
+class TorchComm(Layered, Reduces):
     """A communicator that adds with ``torch.distributed``; single messages take the one below.
 
     More than two ranks: the same sum on every rank, but added in an order of gloo's own choice.

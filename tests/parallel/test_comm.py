@@ -1,8 +1,9 @@
-"""Every channel keeps the rules of Comm: the same tests, on threads and on Dask workers."""
+"""Every channel keeps the rules of Comm: the same tests, on threads, processes and Dask workers."""
 
 from __future__ import annotations
 
 import logging
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,35 +11,99 @@ from typing import Any
 import numpy as np
 import pytest
 
+from course_lib.parallel.channels import OnChannel, connected
 from course_lib.parallel.collectives import all_gather, all_reduce, barrier, broadcast
-from course_lib.parallel.comm import run_threads
+from course_lib.parallel.comm import Counters, run_processes, run_threads
 from course_lib.parallel.errors import Aborted, CommTimeout, PeerLeft, RankFailed
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(90)
 
 Run = Callable[..., list[Any]]
 
 
-@pytest.fixture(scope="module", params=["threads", "dask", "dask in one process"])
-def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    """Run fn(comm) as ranks, on each channel."""
-    if request.param == "threads":
-        yield run_threads
-        return
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[Callable[[bool], Any]]:
+    """Dask clusters of three workers, of processes or of threads, each started when asked for."""
     distributed = pytest.importorskip("distributed")
+    opened: dict[bool, tuple[Any, Any]] = {}
+
+    def client(processes: bool) -> Any:
+        if processes not in opened:
+            cluster = distributed.LocalCluster(
+                n_workers=3,
+                threads_per_worker=1,
+                processes=processes,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
+            opened[processes] = cluster, distributed.Client(cluster, set_as_default=False)
+        return opened[processes][1]
+
+    yield client
+    for cluster, client_ in opened.values():
+        client_.close()
+        cluster.close()
+
+
+class OnPretendedHosts:
+    """Ranks 0 and 2 on one host, rank 1 on another."""
+
+    def __init__(self, fn):
+        self.fn = fn
+
+    def __call__(self, comm):
+        with connected(comm, "hierarchical", host="ab"[comm.rank % 2]) as channel:
+            channel.counters = Counters()
+            return self.fn(channel)
+
+
+def call_pickled(comm, program):
+    return pickle.loads(program)(comm)
+
+
+def in_processes(n, fn, **options):
+    """Run functions that are defined in a test, which the standard pickle refuses."""
+    program = pytest.importorskip("cloudpickle").dumps(OnChannel(fn, "shared_memory"))
+    return run_processes(n, call_pickled, program, **options)
+
+
+CHANNELS = [
+    "threads",
+    "shared memory, threads",
+    "hierarchical, threads",
+    "shared memory, processes",
+    "dask",
+    "shared memory, dask",
+    "gloo, dask",
+    "hierarchical, dask",
+    "auto, dask in one process",
+]
+
+
+@pytest.fixture(scope="module", params=CHANNELS)
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run fn(comm) as ranks, on each channel."""
+    channel, _, where = request.param.partition(", ")
+    if channel == "threads":
+        return run_threads
+    if where == "threads":
+        over = OnPretendedHosts if channel == "hierarchical" else OnChannel
+        return lambda n, fn, **options: run_threads(n, over(fn), **options)
+    clusters = request.getfixturevalue("clusters")
+    if where == "processes":
+        return in_processes
     from course_lib.parallel import gang
 
-    with (
-        distributed.LocalCluster(
-            n_workers=3,
-            threads_per_worker=1,
-            processes=request.param == "dask",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield lambda n, fn, **options: gang(client, fn, n, **options)
+    client = clusters(where != "dask in one process")
+    if channel == "gloo":
+        pytest.importorskip("torch")
+        client.run(exec, "import torch.distributed")  # takes seconds, once
+    if channel == "hierarchical":
+        return lambda n, fn, **options: gang(
+            client, OnPretendedHosts(fn), n, comm="dask", **options
+        )
+    kind = channel.replace(" ", "_")
+    return lambda n, fn, **options: gang(client, fn, n, comm=kind, **options)
 
 
 def test_messages_with_one_tag_arrive_in_order_and_tags_do_not_mix(run):
@@ -151,12 +216,13 @@ def test_a_message_that_does_not_come_is_an_error_in_time(run):
 
 def test_the_timeout_bounds_each_wait_not_the_whole_run(run):
     def fn(comm):
+        comm.timeout = 1.0
         for _ in range(7):
-            time.sleep(0.5)
+            time.sleep(0.2)
             barrier(comm)
         return "done"
 
-    assert run(2, fn, timeout=3) == ["done", "done"]
+    assert run(2, fn) == ["done", "done"]
 
 
 @pytest.mark.parametrize("peer", [0, 2, -1])
@@ -237,13 +303,81 @@ def test_a_buffer_is_reduced_in_place(run):
         assert (before, dtype, same, after) == ([0.0] * 4, np.float32, True, [6.0] * 4)
 
 
+@pytest.mark.parametrize("reduce", [barrier, lambda comm: all_reduce(comm, np.ones(3))])
+def test_a_rank_that_does_not_come_to_a_reduction_is_an_error_in_time(run, reduce):
+    def fn(comm):
+        comm.step = 4
+        if comm.rank == 0:
+            comm.timeout = 0.3
+            reduce(comm)
+        else:
+            time.sleep(1.5)
+
+    start = time.monotonic()
+    with pytest.raises(CommTimeout, match=r"rank 0 waited 0.3 s .*\(step 4\)"):
+        run(2, fn, timeout=20)
+    assert time.monotonic() - start < 10
+
+
+def test_a_failure_stops_those_who_wait_in_a_reduction(run):
+    def fn(comm):
+        array = comm.buffer(10, np.float64)
+        for _ in range(3):
+            all_reduce(comm, array)
+        if comm.rank == 1:
+            time.sleep(0.2)
+            raise ZeroDivisionError("on purpose")
+        all_reduce(comm, array)
+
+    start = time.monotonic()
+    with pytest.raises(RankFailed, match="ZeroDivisionError: on purpose"):
+        run(3, fn, timeout=30)
+    assert time.monotonic() - start < 10
+
+
+DTYPES = [np.float64, np.float32, np.int64, np.int32, np.uint8, np.complex128, np.bool_]
+
+
+def test_a_sum_has_the_same_bits_on_every_rank_for_arrays_of_any_kind(run):
+    def fn(comm):
+        sums = []
+        for dtype in DTYPES:
+            for shape in ((), (0,), (1,), (7, 3), (50_000,)):
+                rng = np.random.default_rng(comm.rank)
+                array = np.asarray(rng.integers(0, 9, shape) + 0.1 * (dtype != np.uint8))
+                sums.append(all_reduce(comm, array.astype(dtype)))
+        return sums
+
+    first, *others = run(3, fn)
+    for other in others:
+        assert [a.tobytes() for a in other] == [a.tobytes() for a in first]
+    for mine, expected in zip(first, run_threads(3, fn)[0], strict=True):
+        assert (mine.shape, mine.dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_allclose(mine, expected, rtol=1e-6)  # float32, in another order
+
+
 def collectives(comm):
     array = np.random.default_rng(comm.rank).normal(size=1000)
-    tree = all_reduce(comm, array.copy(), "tree").tobytes()
-    ordered = all_reduce(comm, array.copy()).tobytes()
-    shared = broadcast(comm, array.copy(), root=2).tobytes()
-    return tree, ordered, shared, [a.tobytes() for a in all_gather(comm, array[: comm.rank])]
+    return [
+        *(
+            all_reduce(comm, array.copy(), algorithm).tobytes()
+            for algorithm in ("ordered", "tree", "ring", "recursive_doubling")
+        ),
+        broadcast(comm, array.copy(), root=2).tobytes(),
+        [a.tobytes() for a in all_gather(comm, array[: comm.rank])],
+    ]
 
 
 def test_collectives_give_the_same_bits_on_every_channel(run):
     assert run(3, collectives) == run_threads(3, collectives)
+
+
+def test_two_ranks_add_to_the_same_bits_on_every_channel_however_they_do_it(run):
+    """Two numbers have one sum; from three on, the order matters."""
+
+    def fn(comm):
+        buffer = comm.buffer(1000, np.float32)
+        buffer[:] = np.random.default_rng(comm.rank).normal(size=1000)
+        return all_reduce(comm, buffer).tobytes()
+
+    assert run(2, fn) == run_threads(2, fn)
