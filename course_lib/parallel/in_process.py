@@ -13,10 +13,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from course_lib.arrays import Array, check_integer
 from course_lib.parallel.comm import Comm, Tag
+from course_lib.parallel.faults import Courier, Faults, RankFaults
 from course_lib.parallel.mailbox import Mailbox, MailboxComm
 from course_lib.parallel.outcome import Outcome, results
 
@@ -37,17 +39,40 @@ class InProcess(MailboxComm):
         Seconds that a wait may take.
     report : callable
         Called with every message given to :meth:`report`.
+    faults : RankFaults, optional
+        What is to go wrong here.
+    courier : Courier, optional
+        Delivers messages late.
     """
 
     def __init__(
-        self, rank: int, mailboxes: Sequence[Mailbox], timeout: float, report: Report
+        self,
+        rank: int,
+        mailboxes: Sequence[Mailbox],
+        timeout: float,
+        report: Report,
+        faults: RankFaults | None = None,
+        courier: Courier | None = None,
     ) -> None:
         super().__init__(rank, len(mailboxes), mailboxes[rank], timeout)
         self._mailboxes = mailboxes
         self._report = report
+        self._faults = faults
+        self._courier = courier
+
+    def recv(self, src: int, tag: Tag, *, timeout: float | None = None) -> Array:
+        """See :meth:`Comm.recv <course_lib.parallel.comm.Comm.recv>`."""
+        if self._faults is not None:
+            self._faults.operate()
+        return super().recv(src, tag, timeout=timeout)
 
     def _deliver(self, dst: int, tag: Tag, array: Array) -> bool:
-        return self._mailboxes[dst].put(self.rank, tag, array.copy())
+        put = partial(self._mailboxes[dst].put, self.rank, tag, array.copy())
+        if self._faults is None or self._courier is None:
+            return put()
+        self._faults.operate()
+        self._courier.take((self.rank, dst, tag), self._faults.delay(), put)
+        return True
 
     def report(self, message: Mapping[str, Any]) -> None:
         """Hand a small dictionary to the caller of :func:`run_threads`."""
@@ -65,6 +90,7 @@ def run_threads(
     *,
     timeout: float = 10.0,
     on_report: Report | None = None,
+    faults: Faults | None = None,
 ) -> list[T]:
     """Run ``fn(comm)`` as `size` ranks in threads of this process.
 
@@ -79,6 +105,8 @@ def run_threads(
         failure. The whole run may take longer.
     on_report : callable, optional
         Called, in the caller's thread, with each message that a rank reports.
+    faults : Faults, optional
+        What is to go wrong: late messages, ranks that die.
 
     Returns
     -------
@@ -91,6 +119,8 @@ def run_threads(
         If `fn` raised; its exception is the cause. Other ranks are stopped.
     CommTimeout
         If a rank waited in vain.
+    WorkerLost
+        If a rank died, as `faults` said.
 
     Examples
     --------
@@ -116,7 +146,12 @@ def run_threads(
         mailboxes[comm.rank].close()
         events.put(outcome)
 
-    comms = [InProcess(rank, mailboxes, timeout, events.put) for rank in range(size)]
+    courier = None if faults is None else Courier()
+    wrong = [None if faults is None else faults.for_rank(rank) for rank in range(size)]
+    comms = [
+        InProcess(rank, mailboxes, timeout, events.put, wrong[rank], courier)
+        for rank in range(size)
+    ]
     for comm in comms:
         # daemon: a rank that never ends must not keep Python from ending.
         threading.Thread(target=main, args=(comm,), name=f"rank-{comm.rank}", daemon=True).start()
@@ -139,4 +174,7 @@ def run_threads(
     except BaseException:
         comms[0].abort("the run was interrupted")
         raise
+    finally:
+        if courier is not None:
+            courier.close()
     return results(outcomes)

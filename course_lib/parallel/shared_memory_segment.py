@@ -70,8 +70,7 @@ class Segment:
             self.close()
             raise
         finally:
-            if self._named is not None:
-                self._named.unlink()
+            self._forget_name()
         if not opened:
             self.close()
             raise ParallelError(
@@ -107,6 +106,10 @@ class Segment:
             return "" if os.pread(self._fd, _TOKEN, 0) == token else f"{path} is another file"
         except OSError as error:
             return str(error)
+
+    def _forget_name(self) -> None:
+        if self._named is not None:
+            self._named.unlink()
 
     def allocate(self, nbytes: int) -> int:
         """Reserve zeros in this rank's region; return their offset in the file.

@@ -1,0 +1,120 @@
+"""Late and overtaking messages change nothing; a rank that dies anywhere ends the run at once."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from course_lib.parallel.collectives import (
+    all_agree,
+    all_gather,
+    all_reduce,
+    barrier,
+    broadcast,
+    reduce_scatter,
+)
+from course_lib.parallel.comm import SharedMemory, run_threads
+from course_lib.parallel.errors import WorkerLost
+from course_lib.parallel.faults import Faults
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def everything(comm):
+    """All collectives, several times, so that rounds could mix."""
+    results = []
+    for k in range(3):
+        array = np.random.default_rng([comm.rank, k]).normal(size=17)
+        for algorithm in ("ordered", "tree", "ring", "recursive_doubling"):
+            results.append(all_reduce(comm, array.copy(), algorithm).tobytes())
+        results.append(reduce_scatter(comm, array.copy()).tobytes())
+        results.append(broadcast(comm, array.copy(), root=k % comm.size).tobytes())
+        results += [a.tobytes() for a in all_gather(comm, array[: comm.rank])]
+        results.append(all_agree(comm, comm.rank != k))
+        barrier(comm)
+    return results
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_collectives_give_the_same_bits_however_late_their_messages_come(size):
+    expected = run_threads(size, everything)
+    for seed in range(3):
+        faults = Faults(delay=0.003, seed=seed)
+        assert run_threads(size, everything, faults=faults) == expected
+
+
+def test_messages_overtake_each_other_but_not_those_with_the_same_tag():
+    def fn(comm):
+        if comm.rank:
+            for k in range(20):
+                comm.send(0, k % 2, np.array([k]))
+            return None
+        order = []
+        while len(order) < 20:
+            for tag in (0, 1):
+                try:
+                    order.append(int(comm.recv(1, tag, timeout=0.001)[0]))
+                except Exception:
+                    continue
+        return order
+
+    order = run_threads(2, fn, faults=Faults(delay=0.02))[0]
+    assert [k for k in order if k % 2 == 0] == list(range(0, 20, 2))
+    assert [k for k in order if k % 2 == 1] == list(range(1, 20, 2))
+
+
+def test_a_later_message_with_another_tag_may_come_first():
+    def fn(comm):
+        if comm.rank == 0:
+            for tag in range(50):
+                comm.send(1, tag, np.array([tag]))
+            return None
+        time.sleep(0.2)
+        return list(dict.fromkeys(tag for _, tag in comm._mailbox._messages))
+
+    arrived = run_threads(2, fn, faults=Faults(delay=0.05))[1]
+    assert sorted(arrived) == list(range(50))
+    assert arrived != list(range(50))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_death_at_any_operation_of_any_rank_is_reported_and_nobody_hangs(size):
+    def fn(comm):
+        for comm.step in range(2):
+            all_reduce(comm, np.ones(5), "ring")
+            all_agree(comm, True)
+
+    start = time.monotonic()
+    for rank in range(size):
+        for operation in range(2 * 4 * (size - 1)):
+            with pytest.raises(WorkerLost, match=rf"rank {rank} died at its operation {operation}"):
+                run_threads(size, fn, timeout=20, faults=Faults(death={rank: operation}))
+    assert time.monotonic() - start < 20
+
+
+def test_death_stops_those_who_wait_in_shared_memory():
+    def fn(comm):
+        shared = SharedMemory(comm)
+        barrier(shared)
+        if comm.rank == 1:
+            comm.send(0, "x", np.ones(1))
+        barrier(shared)
+
+    handshake = run_threads(3, lambda c: SharedMemory(c) and c.counters.messages)[1]
+    start = time.monotonic()
+    with pytest.raises(WorkerLost, match="rank 1 died at its operation"):
+        # Its receives in the handshake: one of the path, one of the vote.
+        run_threads(3, fn, timeout=30, faults=Faults(death={1: handshake + 2}))
+    assert time.monotonic() - start < 10
+
+
+def test_no_faults_are_no_faults():
+    assert run_threads(3, everything, faults=Faults()) == run_threads(3, everything)
+
+
+@pytest.mark.parametrize("wrong", [{"delay": -1}, {"death": {0: -1}}, {"death": {-1: 0}}])
+def test_negative_faults_are_refused(wrong):
+    with pytest.raises(ValueError, match="Faults: expected a delay >= 0 seconds, and ranks and"):
+        Faults(**wrong)

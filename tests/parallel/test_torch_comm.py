@@ -1,0 +1,120 @@
+"""PyTorch's process groups as a channel: the sum, no environment, and errors in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from course_lib.parallel.channels import connected
+from course_lib.parallel.collectives import all_agree, all_reduce, barrier
+from course_lib.parallel.comm import TorchComm, run_processes, run_threads
+from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed, WorkerLost
+
+pytestmark = pytest.mark.timeout(110)
+
+
+def numbers(rank):
+    return np.random.default_rng(rank).normal(size=1001)
+
+
+def sums(comm, backend):
+    before = dict(os.environ)
+    results = []
+    for _ in range(2):  # a process can have one group after another
+        with connected(comm, backend) as channel:
+            results.append(all_reduce(channel, numbers(comm.rank)))
+            barrier(channel)
+            assert all_agree(channel, True)
+            assert not all_agree(channel, comm.rank > 0)
+            # What gloo can not add is sent.
+            assert all_reduce(channel, np.array([comm.rank == 0])).tolist() == [True]
+            # In an array's own memory, also where it is a view.
+            parts = np.zeros((4, 6))
+            all_reduce(channel, parts[1:3])
+            group = torch.distributed.get_world_size(), torch.distributed.get_backend()
+    assert dict(os.environ) == before
+    return results, group
+
+
+def check(results, backend):
+    exact = np.sum([numbers(r) for r in range(len(results))], axis=0, dtype=np.longdouble)
+    for arrays, group in results:
+        assert group == (len(results), backend)
+        for array in arrays:
+            np.testing.assert_allclose(array, exact.astype(float), rtol=0, atol=1e-14)
+            assert array.tobytes() == results[0][0][0].tobytes()
+
+
+def test_the_sum_on_three_processes_and_nothing_in_the_environment():
+    check(run_processes(3, sums, "gloo"), "gloo")
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() and torch.distributed.is_nccl_available()),
+    reason="needs a GPU and NCCL",
+)
+def test_the_sum_on_gpus():
+    ranks = torch.cuda.device_count()  # NCCL takes one rank per GPU
+    sums = run_processes(ranks, sum_on_gpu)
+    exact = np.sum([numbers(r) for r in range(ranks)], axis=0)
+    for array in sums:
+        np.testing.assert_allclose(array, exact, rtol=0, atol=1e-14)
+
+
+def sum_on_gpu(comm):
+    channel = TorchComm(comm, "nccl")
+    barrier(channel)
+    array = all_reduce(channel, numbers(comm.rank))
+    channel.close()
+    return array
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+def test_nccl_without_a_gpu_is_said():
+    with pytest.raises(ParallelError, match=r"it has no GPU that PyTorch can use.*comm='gloo'"):
+        run_threads(2, lambda c: connected(c, "nccl").__enter__())
+
+
+def misbehave(comm, how):
+    with connected(comm, "gloo") as channel:
+        barrier(channel)
+        comm.step = 5
+        if comm.rank == 1:
+            if how == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if how == "fail":
+                raise ZeroDivisionError("on purpose")
+            time.sleep(3)
+        channel.timeout = 0.5
+        if how == "fail":
+            channel.timeout = 60
+        barrier(channel)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "sentence"),
+    [
+        ("die", WorkerLost, "rank 1 was killed|lost the connection to another rank"),
+        ("fail", RankFailed, "ZeroDivisionError: on purpose"),
+        ("sleep", CommTimeout, r"rank 0 waited 0.5 s for the others to come .*\(step 5\)"),
+    ],
+)
+def test_a_rank_that_dies_fails_or_sleeps_is_an_error_in_time(how, error, sentence):
+    start = time.monotonic()
+    with pytest.raises(error, match=sentence):
+        run_processes(2, misbehave, how)
+    assert time.monotonic() - start < 50  # importing PyTorch twice is most of it
+
+
+def test_one_process_can_not_have_two_groups(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    with pytest.raises(ParallelError, match="has a PyTorch process group already"):
+        run_threads(2, lambda c: connected(c, "gloo").__enter__())
