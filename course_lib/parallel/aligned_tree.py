@@ -74,7 +74,7 @@ class AlignedTree:
             # ranks, any algorithm adds the same two vectors.
             self._add(self._own.start, self._own.stop, 0, leaf)
             self._clock.lap("compute")
-            all_reduce(self._comm, total, "tree" if size > 2 else "ordered")
+            all_reduce(self._comm, total, "tree" if size > 2 else "auto")
         else:
             self._add(0, self._leaves, 0, leaf)
             tree_broadcast(self._comm, total, 0, "virtual shards")

@@ -6,9 +6,10 @@ Chapter: failures and checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
+from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.in_process import Report
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
+class Attempts(NamedTuple):
+    """How to run a job, and what to do after a failure before it is run again."""
+
+    run: Callable[[Job], Sequence[RankResult]]
+    repair: Callable[[ParallelError], None] | None = None
+
+
 @contextmanager
 def attempts(
     client: Client | str | None,
@@ -30,7 +38,7 @@ def attempts(
     *,
     timeout: float,
     on_report: Report,
-) -> Iterator[Callable[[Job], Sequence[RankResult]]]:
+) -> Iterator[Attempts]:
     """Open what a training runs on; yield what runs a job there.
 
     Parameters
@@ -52,32 +60,28 @@ def attempts(
                 "train: comm='inprocess' runs threads of this process and uses no cluster; leave "
                 "out either client= or comm=."
             )
-        yield lambda job: run_threads(
-            workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
+        yield Attempts(
+            lambda job: run_threads(
+                workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
+            )
         )
         return
     from course_lib.parallel.launch import connect, launch
+    from course_lib.parallel.revive import revive
 
-    avoid: set[str] = set()
-    # A private cluster must outlive an attempt; the nannies in it replace lost workers.
-    opened = (
-        connect(None, workers=workers[1], timeout=timeout)
-        if client is None
-        else nullcontext(client)
-    )
-    with opened as cluster:
+    program, avoid = OnChannel(train_replica, comm), set[str]()
+    with ExitStack() as stack:
+        cluster = client
+        if cluster is None:  # a private one; it must outlive an attempt
+            cluster = stack.enter_context(connect(None, workers=workers[1], timeout=timeout))
 
-        def attempt(job: Job) -> Sequence[RankResult]:
-            try:
-                return launch(
-                    cluster, (train_replica, (job,), {}), workers,
-                    timeout=timeout, on_report=on_report, avoid=avoid,
-                )  # fmt: skip
-            except ParallelError as error:
-                if job.saving is not None and error.stuck:
-                    from course_lib.parallel.revive import revive
+        def run(job: Job) -> Sequence[RankResult]:
+            return launch(
+                cluster, (program, (job,), {}), workers,
+                timeout=timeout, on_report=on_report, avoid=avoid,
+            )  # fmt: skip
 
-                    avoid.update(revive(cluster, error.stuck, timeout))
-                raise
+        def repair(failure: ParallelError) -> None:
+            avoid.update(revive(cluster, failure.stuck, timeout))
 
-        yield attempt
+        yield Attempts(run, repair)

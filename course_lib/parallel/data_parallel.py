@@ -39,7 +39,7 @@ class SyncSGD:
 
     Parameters
     ----------
-    algorithm : {"ordered", "tree"}
+    algorithm : {"auto", "ordered", "tree", ...}
         How gradients are added, see :func:`~course_lib.parallel.collectives.all_reduce`.
 
     Raises
@@ -54,14 +54,14 @@ class SyncSGD:
     Examples
     --------
     >>> SyncSGD()
-    SyncSGD(algorithm='ordered')
+    SyncSGD(algorithm='auto')
 
     Notes
     -----
     Chapter: data parallelism.
     """
 
-    algorithm: str = "ordered"
+    algorithm: str = "auto"
 
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)

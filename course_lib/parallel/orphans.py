@@ -16,7 +16,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from course_lib.parallel.dask_comm import Mailboxes
 
-PREFIX = "rank"
+# A task that ends by itself goes from one of the first to "memory" or "error".
+_RUNNING, _UNWANTED = ("executing", "long-running"), ("released", "cancelled", "forgotten")
 
 
 class Orphans(WorkerPlugin):
@@ -30,7 +31,7 @@ class Orphans(WorkerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """Hear of a task's change of state; the key of a rank names its run."""
-        if finish == "cancelled" and str(key).startswith(f"{PREFIX}-"):
+        if start in _RUNNING and finish in _UNWANTED and str(key).startswith("rank-"):
             generation = str(key).split("-")[1]
             Mailboxes.of(self._worker).leave(
                 generation, "the driver has cancelled this rank, or has gone away"

@@ -13,13 +13,15 @@ import numpy as np
 from course_lib.arrays import Array, check_integer
 from course_lib.data import Split
 from course_lib.network import Network
+from course_lib.parallel import channels
 from course_lib.parallel.data_parallel import SyncSGD
 from course_lib.parallel.job import BACKENDS, Job
+from course_lib.parallel.recovery_point import describe
 from course_lib.parallel.strategy import Strategy
 from course_lib.parallel.virtual_shards import VirtualShards
 from course_lib.registry import lookup
 
-CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
+CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
 STRATEGIES: dict[str, Strategy] = {"sync": SyncSGD()}
 
 
@@ -90,4 +92,4 @@ def make_job(
                 "some would have none; use fewer workers or more shards."
             )
         job = replace(job, virtual_shards=job.strategy.shards)
-    return job
+    return replace(job, config=describe(job))

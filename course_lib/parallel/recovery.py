@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from course_lib.arrays import check_integer
@@ -19,7 +18,7 @@ from course_lib.checkpoint_folder import checkpoint_files
 from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
 from course_lib.parallel.events import Listener
 from course_lib.parallel.job import Job
-from course_lib.parallel.recovery_point import Saving, describe, resume
+from course_lib.parallel.recovery_point import Saving, resume
 from course_lib.parallel.result import RankResult
 
 StrPath = str | os.PathLike[str]
@@ -63,8 +62,6 @@ def first_job(job: Job, source: StrPath) -> Job:
     ValueError
         If nothing must be resumed, but the directory holds checkpoints.
     """
-    if job.saving is not None:
-        job = replace(job, config=describe(job))
     if source == "auto":
         return last_job(job)
     if source == "never":
@@ -95,6 +92,7 @@ def run_with_restarts(
     *,
     max_restarts: int,
     listener: Listener,
+    repair: Callable[[ParallelError], None] | None = None,
 ) -> tuple[Sequence[RankResult], int]:
     """Run a job; when a worker is lost or silent, again from the last checkpoint.
 
@@ -110,6 +108,8 @@ def run_with_restarts(
         How many times, over the whole training.
     listener : Listener
         Is told.
+    repair : callable, optional
+        Called with a failure before the next attempt.
 
     Returns
     -------
@@ -138,8 +138,10 @@ def run_with_restarts(
                     raise
                 error.add_note(f"The first failure was: {first}")
                 raise error from first
-            first = first or error
+            first, failed = first or error, error
         restarts += 1
+        if repair is not None:
+            repair(failed)
         job = _next_job(fresh, listener.saved)
         taken = job.progress.taken
         listener.tell("restart", f"restart {restarts} of {max_restarts}, from step {taken}", taken)

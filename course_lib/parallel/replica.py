@@ -110,6 +110,7 @@ class _Replica:
         order = batches(n, job.batch_size, seed=job.seed, epoch=epoch)
         for step, rows in islice(enumerate(order), first, None):
             self.comm.step = self.taken
+            self.comm.check()  # a rank that is alone would never hear that it should stop
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
                 loss = self.session.step(rows, epoch, step)
             check_finite(loss, epoch, step)

@@ -28,7 +28,9 @@ def revive(client: Client | str, stuck: Collection[str], timeout: float) -> list
     timeout : float
         Seconds that the restart may take.
     """
-    hopeless = []
+    hopeless: list[str] = []
+    if not stuck:
+        return hopeless
     with connect(client, workers=1, timeout=timeout) as own:
         for worker in stuck:
             if answers(own, worker) or worker not in own.nthreads():

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, check_integer
 from course_lib.data import Split
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
@@ -77,8 +77,9 @@ def train(
     client : Client or str, optional
         A Dask client, or the address of a scheduler; without, `workers` processes are started on
         this machine and closed at the end.
-    comm : {"auto", "dask", "inprocess"}
-        The channel: Dask workers, or threads of this process, which need no cluster.
+    comm : {"auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl", "inprocess"}
+        The channel between workers, see :mod:`course_lib.parallel.channels`; ``"auto"`` chooses
+        by where they run. ``"inprocess"``: threads of this process, which need no cluster.
     backend : {"numpy", "torch"}
         What computes the gradients.
     virtual_shards : int, optional
@@ -157,11 +158,13 @@ def train(
         workers=high, report=on_event is not None or progress or checkpoint is not None,
         saving=saving(checkpoint, every, keep),
     )  # fmt: skip
+    max_restarts = check_integer(max_restarts, where="train", name="max_restarts", at_least=0)
     begin = first_job(fresh, resume)
     with Listener(on_event, epochs=epochs, progress=progress) as listener, attempts(
         client, comm, (low, high), timeout=timeout, on_report=listener
     ) as attempt:  # fmt: skip
         ranks, restarts = run_with_restarts(
-            attempt, fresh, begin, max_restarts=max_restarts, listener=listener
-        )
+            attempt.run, fresh, begin,
+            max_restarts=max_restarts, listener=listener, repair=attempt.repair,
+        )  # fmt: skip
     return TrainResult.of(ranks, time.perf_counter() - start, restarts)

@@ -199,5 +199,6 @@ class Watch:
     def _stop(self, reason: str) -> None:
         """Make the ranks that still run stop at their present or next message."""
         running = [a for rank, a in enumerate(self._addresses) if rank not in self._outcomes]
+        running += self._silent  # they may wake up
         # A worker that does not answer must not keep us: all have been called when we give up.
         ask(self._client, running, ABORT, generation=self._generation, reason=reason)
