@@ -4,8 +4,9 @@
 
 The channels take turns of ten all-reduces, so that whatever else the machine does slows all of them
 alike. The slowest rank's time counts. Two numbers over the turns are reported, per all-reduce: the
-median, and the best tenth, which is nearer to what a machine does that is left alone. The sizes are the gradients, in float32, of 64-128-10 (38 KB), 784-128-10 (407 KB), 784-512-512-10
-(2.7 MB) and 784-1024-1024-10 (7.5 MB).
+median, and the best tenth, which is nearer to what a machine does that is left alone. The sizes
+are the gradients, in float32, of 64-128-10 (38 KB), 784-128-10 (407 KB), 784-512-512-10 (2.7 MB)
+and 784-1024-1024-10 (7.5 MB).
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ atomic beyond the store of 8 aligned bytes. Two things need care:
   processor that Python runs on, for a tenth of a microsecond.
 - *Waiting.* Peers that come within microseconds should be noticed within microseconds, peers that
   compute for a second should not cost a core for that second. So a rank looks again and again for
-  a tenth of a millisecond (leaving its core to others in between, if there are more ranks than
-  cores); then it sleeps, each time for an eighth of the time that it has waited: it notices an
-  eighth too late at most.
+  a tenth of a millisecond, soon leaving its core to others in between; then it sleeps, each time
+  for an eighth of the time that it has waited: it notices an eighth too late at most.
 
 Chapter: data parallelism.
 """
@@ -33,7 +32,7 @@ from course_lib.parallel.errors import CommTimeout, PeerLeft
 # together, slow each other down.
 LINE = 128
 _WORDS = LINE // 8
-_SPIN = 1e-4
+_ALONE, _SPIN = 1e-5, 1e-4
 _LONGEST_SLEEP = 5e-3
 
 _give_way: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -57,8 +56,6 @@ class Barrier:
         self._others = [r * _WORDS for r in range(comm.size) if r != comm.rank]
         self._lock = threading.Lock()
         self._come = 0
-        # With a core for each rank, the next microseconds belong to the peer's flag.
-        self._crowded = comm.size > (os.cpu_count() or 1)
 
     def wait(self) -> None:
         """Return when all ranks have called wait as often as this one.
@@ -91,7 +88,8 @@ class Barrier:
         while words[other] < come:
             waited = time.perf_counter() - start
             if waited < _SPIN:
-                if self._crowded:
+                # The peer may be waiting for this very core, whatever the number of cores.
+                if waited > _ALONE:
                     _give_way()
                 continue
             self._comm.check()
