@@ -17,13 +17,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from course_lib.parallel import collectives, comm, errors
+    from course_lib.parallel import collectives, comm, cost, errors, schedules, search
     from course_lib.parallel.data_parallel import SyncSGD
     from course_lib.parallel.launch import gang
     from course_lib.parallel.result import TrainResult
     from course_lib.parallel.training import train
 
-__all__ = ["SyncSGD", "TrainResult", "collectives", "comm", "errors", "gang", "train"]
+__all__ = [
+    "SyncSGD",
+    "TrainResult",
+    "collectives",
+    "comm",
+    "cost",
+    "errors",
+    "gang",
+    "schedules",
+    "search",
+    "train",
+]
 
 _HOME = {"SyncSGD": "data_parallel", "TrainResult": "result", "gang": "launch", "train": "training"}
 
