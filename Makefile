@@ -29,8 +29,10 @@ serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
 
 lab: $(ALL)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab book
+	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# One BLAS thread, as in the comparison: two sum in another order, which shows in the last digits.
+notebooks: export OMP_NUM_THREADS := 1
 notebooks: $(ALL)  ## run every notebook, or NOTEBOOKS=..., and write the outputs
 	$(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
 
