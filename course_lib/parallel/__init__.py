@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from course_lib.parallel.needs import require_dask
+
 if TYPE_CHECKING:
     from course_lib.parallel import collectives, comm, cost, errors, schedules, search
     from course_lib.parallel.data_parallel import SyncSGD
@@ -42,6 +44,8 @@ _HOME = {"SyncSGD": "data_parallel", "TrainResult": "result", "gang": "launch", 
 def __getattr__(name: str) -> Any:
     # PEP 562: the name decides what is imported.
     if name in _HOME:
+        if name == "gang":
+            require_dask("gang")
         value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
         globals()[name] = value
         return value

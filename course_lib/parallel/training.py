@@ -18,6 +18,7 @@ from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.data_parallel import SyncSGD
+from course_lib.parallel.needs import require_dask
 from course_lib.parallel.replica import BACKENDS, Job, train_replica
 from course_lib.parallel.result import Event, TrainResult
 from course_lib.registry import lookup
@@ -168,6 +169,7 @@ def train(
                 workers, lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
             )
         else:
+            require_dask("train")
             from course_lib.parallel.launch import gang
 
             ranks = gang(client, train_replica, workers, job, timeout=timeout, on_report=on_report)
