@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab notebooks api test $(STAGES) clean clean-all
+.PHONY: help book serve lab notebooks bench api test $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -29,8 +29,10 @@ serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
 
 lab: $(ALL)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab book
+	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# One BLAS thread, as in the comparison: two sum in another order, which shows in the last digits.
+notebooks: export OMP_NUM_THREADS := 1
 notebooks: $(ALL)  ## run every notebook, or NOTEBOOKS=..., and write the outputs
 	$(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
 
@@ -68,6 +70,9 @@ notebook-test: export OMP_NUM_THREADS := 1
 notebook-test: $(ALL)  ## run every notebook and compare with its committed outputs
 	$(BIN)/python -m pytest --nbval book/ -n 2 --dist loadfile -p no:cacheprovider \
 	  --nbval-cell-timeout=120 --timeout=600 -W default
+
+bench: $(ALL)  ## time a training step beside PyTorch and scikit-learn; needs a quiet machine
+	$(BIN)/python benchmarks/step.py --out benchmarks/results/step.json
 
 clean:  ## remove what was built; keep the virtual environment
 	rm -rf book/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

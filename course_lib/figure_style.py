@@ -36,14 +36,33 @@ def style() -> AbstractContextManager[None]:
     ...     matplotlib.rcParams["figure.dpi"]
     110.0
     """
-    matplotlib = _matplotlib()
-    colours = matplotlib.cycler(color=COLOURS)
-    settings = {
+    context: AbstractContextManager[None] = _matplotlib().rc_context(_settings())
+    return context
+
+
+def use_style() -> None:
+    """Make all figures from here on look as in the book: for the first cell of a notebook.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> with style():  # only so that this example changes nothing for the next one
+    ...     use_style()
+    """
+    _matplotlib().rcParams.update(_settings())
+
+
+def _settings() -> dict[str, Any]:
+    return {
         "figure.dpi": 110,
         "savefig.dpi": 110,
         "figure.figsize": (6.4, 3.6),
         "figure.constrained_layout.use": True,
-        "axes.prop_cycle": colours,
+        "axes.prop_cycle": _matplotlib().cycler(color=COLOURS),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
@@ -56,8 +75,6 @@ def style() -> AbstractContextManager[None]:
         "image.interpolation": "nearest",
         "svg.hashsalt": "course_lib",  # identifiers in SVG files are random without it
     }
-    context: AbstractContextManager[None] = matplotlib.rc_context(settings)
-    return context
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

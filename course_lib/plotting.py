@@ -1,7 +1,8 @@
 """The figures of the book: how training went, what a classifier decides, what a network looks like.
 
 Every helper draws on axes that it is given, or on a new figure, and returns them; none of them
-uses random numbers. Draw within ``with style():``.
+uses random numbers. Draw after ``use_style()``, or within
+``with style():``.
 
 Chapter: none; the figures of all chapters use it.
 """
@@ -15,7 +16,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.diagrams import image_grid, network_diagram
-from course_lib.figure_style import COLOURS, LINES, MARKERS, axes_or_new, style
+from course_lib.figure_style import COLOURS, LINES, MARKERS, axes_or_new, style, use_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ __all__ = [
     "learning_curve",
     "network_diagram",
     "style",
+    "use_style",
 ]
 
 

@@ -17,9 +17,9 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 
 def draw() -> Figure:
     """Train on the digits; show every mistake on the test set first, then right answers."""
-    digits, net = data.load_digits(seed=0), mlp([64, 64, 10])
+    digits, net = data.load_digits(), mlp([64, 64, 10])
     start = net.init(np.random.default_rng(0))
-    trained = fit(net, start, Adam(), *digits[:2], epochs=20, batch_size=32, seed=0)
+    trained = fit(net, start, Adam(0.01), *digits[:2], epochs=30, batch_size=32, seed=0)
     says = net.predict(trained.theta, digits.x_test)
     # A stable sort of right/wrong keeps the order of the test set within each group.
     shown = np.argsort(says == digits.y_test, kind="stable")[: ROWS * COLUMNS]

@@ -16,21 +16,74 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from course_lib.parallel.needs import require_dask
+
 if TYPE_CHECKING:
-    from course_lib.parallel import collectives, comm, errors
+    from course_lib.parallel import collectives, comm, cost, errors, schedules, search
+    from course_lib.parallel.compressed import Compressed
+    from course_lib.parallel.compression import Int8, TopK
+    from course_lib.parallel.compression_low_rank import PowerSGD
     from course_lib.parallel.data_parallel import SyncSGD
+    from course_lib.parallel.events import Event
     from course_lib.parallel.launch import gang
+    from course_lib.parallel.local_sgd import LocalSGD
+    from course_lib.parallel.mesh import Mesh
+    from course_lib.parallel.parameter_server import AsyncParameterServer
+    from course_lib.parallel.pipeline import Pipeline
     from course_lib.parallel.result import TrainResult
+    from course_lib.parallel.tensor_parallel import TensorParallel
     from course_lib.parallel.training import train
+    from course_lib.parallel.zero import ZeRO1
 
-__all__ = ["SyncSGD", "TrainResult", "collectives", "comm", "errors", "gang", "train"]
+__all__ = [
+    "AsyncParameterServer",
+    "Compressed",
+    "Event",
+    "Int8",
+    "LocalSGD",
+    "Mesh",
+    "Pipeline",
+    "PowerSGD",
+    "SyncSGD",
+    "TensorParallel",
+    "TopK",
+    "TrainResult",
+    "ZeRO1",
+    "collectives",
+    "comm",
+    "cost",
+    "errors",
+    "gang",
+    "schedules",
+    "search",
+    "train",
+]
 
-_HOME = {"SyncSGD": "data_parallel", "TrainResult": "result", "gang": "launch", "train": "training"}
+# Which file a public name is defined in; the other public names are the files themselves.
+_HOME = {
+    "AsyncParameterServer": "parameter_server",
+    "Compressed": "compressed",
+    "Event": "events",
+    "Int8": "compression",
+    "LocalSGD": "local_sgd",
+    "Mesh": "mesh",
+    "Pipeline": "pipeline",
+    "PowerSGD": "compression_low_rank",
+    "SyncSGD": "data_parallel",
+    "TensorParallel": "tensor_parallel",
+    "TopK": "compression",
+    "TrainResult": "result",
+    "ZeRO1": "zero",
+    "gang": "launch",
+    "train": "training",
+}
 
 
 def __getattr__(name: str) -> Any:
     # PEP 562: the name decides what is imported.
     if name in _HOME:
+        if name == "gang":
+            require_dask("gang")
         value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
         globals()[name] = value
         return value

@@ -14,6 +14,7 @@ from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.in_process import Report
 from course_lib.parallel.job import Job
+from course_lib.parallel.needs import require_dask
 from course_lib.parallel.prepare import CHANNELS
 from course_lib.parallel.replica import train_replica
 from course_lib.parallel.result import RankResult
@@ -66,6 +67,7 @@ def attempts(
             )
         )
         return
+    require_dask("train")
     from course_lib.parallel.launch import connect, launch
     from course_lib.parallel.revive import revive
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.brackets import Rung
+from course_lib.parallel.needs import require_dask
 from course_lib.parallel.rungs import Pool, climb
 from course_lib.parallel.search_result import Row, SearchResult
 from course_lib.parallel.spaces import Config
@@ -135,6 +136,7 @@ def _dask_pool(
 ) -> Iterator[Pool]:
     from dask import config
 
+    require_dask("a search on worker processes")
     from course_lib.parallel.cluster import connect
     from course_lib.parallel.dask_pool import DaskPool
 
