@@ -10,7 +10,7 @@ Chapter: activations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,8 @@ class Activation:
     """
 
     name: str
-    f: Callable[..., Array]
-    df: Callable[..., Array]
+    f: Callable[..., Array] = field(repr=False)
+    df: Callable[..., Array] = field(repr=False)
 
     def __call__(self, z: Any) -> Array:
         """Apply ``f`` to numbers or an array of any shape."""

@@ -88,6 +88,11 @@ class Dense:
         for name in ("fan_in", "fan_out"):
             check_integer(getattr(self, name), where="Dense", name=name, at_least=1)
 
+    def __repr__(self) -> str:
+        # The name of the initialiser, not its address, which changes from run to run.
+        start = getattr(self.weights, "__name__", self.weights)
+        return f"Dense(fan_in={self.fan_in}, fan_out={self.fan_out}, weights={start})"
+
     def width(self, fan_in: int) -> int:
         """Return the number of outputs."""
         return self.fan_out

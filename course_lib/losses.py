@@ -11,7 +11,7 @@ Chapter: losses.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,7 @@ class Loss:
     """
 
     name: str
-    f: Callable[..., tuple[float, Array]]
+    f: Callable[..., tuple[float, Array]] = field(repr=False)
     kind: Kind = "values"
 
     def __call__(self, outputs: Any, targets: Any) -> tuple[float, Array]:

@@ -217,7 +217,10 @@ def test_networks_are_values() -> None:
     net = mlp([4, 6, 3], hidden="gelu", dropout=0.1)
     assert net == mlp([4, 6, 3], hidden=activations.gelu, dropout=0.1)
     assert pickle.loads(pickle.dumps(net)) == net
-    assert "Dense(fan_in=4, fan_out=6" in repr(net)
+    assert repr(mlp([4, 2])) == (
+        "Network(layers=(Dense(fan_in=4, fan_out=2, weights=he_normal),), "
+        "loss=Loss(name='softmax_cross_entropy', kind='labels'))"
+    )
 
 
 def test_names_and_objects_choose_the_same() -> None:
