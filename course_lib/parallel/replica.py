@@ -139,6 +139,7 @@ class _Replica:
         losses[comm.rank] = self.total
         all_reduce(comm, losses)  # adds only zeros: the parts keep their bits
         self.clock.lap("communication")
+        comm.check()  # another attempt may be writing by now
         if comm.rank == 0 and saving is not None:
             here = Progress(epoch, step, self.taken, losses.tolist(), self.history)
             path = save_point(saving, job.config, *found, extra, here)
