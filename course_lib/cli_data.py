@@ -20,6 +20,9 @@ NAMED: dict[str, Callable[..., Split]] = {
     "breast_cancer": load_breast_cancer,
 }
 
+# Labels that are read at a time to count the classes.
+_BLOCK = 1_000_000
+
 
 class Data(NamedTuple):
     """What to train on, and what to be judged by."""
@@ -35,8 +38,9 @@ def add_data(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("data")
     group.add_argument(
         "--data", default="digits", metavar="NAME|PATH",
-        help="digits, breast_cancer, or a .npz file with arrays x and y (integer labels) and, "
-        "if there are, x_test and y_test (default: digits)",
+        help="digits, breast_cancer, a .npz file with arrays x and y (integer labels) and, if "
+        "there are, x_test and y_test; or, larger than memory, X.npy,Y.npy or a directory of "
+        "shards, which the workers read (default: digits)",
     )  # fmt: skip
     group.add_argument(
         "--dtype", default="float64", choices=("float32", "float64"), help="of the numbers"
@@ -58,6 +62,9 @@ def load(options: argparse.Namespace) -> Data:
     (64, 10)
     """
     path = Path(options.data)
+    parts = options.data.split(",")
+    if path.is_dir() or (len(parts) == 2 and all(part.endswith(".npy") for part in parts)):
+        return _from_sources(path if path.is_dir() else (parts[0], parts[1]))
     if options.data not in NAMED and (path.suffix or path.exists() or len(path.parts) > 1):
         return _from_file(path, options.dtype)
     loader = lookup("data set", options.data, NAMED)
@@ -89,6 +96,24 @@ def _from_file(path: Path, dtype: str) -> Data:
     if {"x_test", "y_test"} <= arrays.keys():
         held_out = (arrays["x_test"].astype(dtype, copy=False), arrays["y_test"])
     return Data((x.astype(dtype, copy=False), y), held_out, x.shape[1], int(y.max()) + 1)
+
+
+def _from_sources(data: Any) -> Data:
+    from course_lib.parallel.sources import NpyRows
+    from course_lib.parallel.sources_shards import ShardRows
+
+    shards = isinstance(data, Path)
+    x, y = (ShardRows(data, n) if shards else NpyRows(data["xy".index(n)]) for n in "xy")
+    if len(x.shape) != 2 or len(y.shape) != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(
+            f"--data: expected x of shape (n, features) and n integer labels y, got shapes "
+            f"{x.shape} and {y.shape}, y of type {y.dtype}."
+        )
+    most = max(
+        int(y[np.arange(start, min(start + _BLOCK, y.shape[0]))].max())
+        for start in range(0, y.shape[0], _BLOCK)
+    )
+    return Data(data, None, x.shape[1], most + 1)
 
 
 def _names() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from course_lib import cli_options
@@ -74,6 +75,10 @@ def run_search(options: argparse.Namespace) -> str:
     from course_lib.parallel import search
 
     data, space = load(options), dict(_read(text) for text in options.tries)
+    if isinstance(data.train, Path) or isinstance(data.train[0], str):
+        raise ValueError(
+            f"--data {options.data}: a search keeps its data in memory; give a name or a .npz file."
+        )
     objective = search.fit_objective(
         Build(data.features, data.classes), data.train, seed=options.seed
     )

@@ -22,6 +22,7 @@ import pytest
 from course_lib import Adam, fit, mlp
 from course_lib.cli import main
 from course_lib.data import load_digits
+from course_lib.parallel.sources_shards import write_shards
 
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.timeout(110)
@@ -195,6 +196,23 @@ def test_data_of_a_file_in_single_precision_and_text_output(capsys, tmp_path):
     assert "replicas identical: yes" in text
     assert "after 3 epochs: loss " in text
     assert "val_accuracy 0.9" in text
+
+
+@pytest.mark.parametrize("kind", ["npy", "shards"])
+def test_data_larger_than_memory(capsys, tmp_path, kind):
+    x, y, _, _ = load_digits(seed=0)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    write_shards(tmp_path / "shards", [(x[:500], y[:500]), (x[500:], y[500:])])
+    data = f"{tmp_path / 'x.npy'},{tmp_path / 'y.npy'}"
+    if kind == "shards":
+        data = str(tmp_path / "shards")
+    assert_serial(said(capsys, "train", *SMALL, *THREADS, "--data", data), 2)
+    assert main(["search", *THREADS, "--try", "lr=0.1,1", "--data", data]) == 2
+    assert "keeps its data in memory" in capsys.readouterr().err
+    data = f"{tmp_path / 'y.npy'},{tmp_path / 'x.npy'}"
+    assert main(["train", *THREADS, "--data", data]) == 2
+    assert "expected x of shape (n, features)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["grid", "random", "halving", "hyperband"])

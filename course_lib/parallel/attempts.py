@@ -81,6 +81,7 @@ def attempts(
             return launch(
                 cluster, (program, (job,), {}), workers,
                 timeout=timeout, on_report=on_report, avoid=avoid,
+                regroup=lambda message: message["kind"] == "checkpoint",
             )  # fmt: skip
 
         def repair(failure: ParallelError) -> None:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from course_lib.parallel.dask_comm import DaskComm
     from course_lib.parallel.hierarchical import Hierarchical
     from course_lib.parallel.in_process import InProcess, run_threads
-    from course_lib.parallel.processes import Pipes, run_processes
+    from course_lib.parallel.pipes import Pipes
+    from course_lib.parallel.processes import run_processes
     from course_lib.parallel.shared_memory import SharedMemory
     from course_lib.parallel.torch_comm import TorchComm
 
@@ -167,7 +168,7 @@ _CHANNELS = {
     "DaskComm": "dask_comm",
     "Hierarchical": "hierarchical",
     "InProcess": "in_process",
-    "Pipes": "processes",
+    "Pipes": "pipes",
     "SharedMemory": "shared_memory",
     "TorchComm": "torch_comm",
     "run_processes": "processes",

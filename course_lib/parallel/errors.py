@@ -90,3 +90,7 @@ class Moved(Aborted):
 
 class CheckpointMismatch(ParallelError):
     """The checkpoint that was found belongs to another training."""
+
+
+class MoreWorkers(ParallelError):
+    """The ranks were stopped, after a checkpoint, to go on with more workers."""

@@ -12,7 +12,7 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from distributed import Client
@@ -20,8 +20,9 @@ from distributed import Client
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.cluster import connect
+from course_lib.parallel.errors import MoreWorkers
 from course_lib.parallel.rank import Program
-from course_lib.parallel.reserve import choose_workers, equip_workers, hold_workers
+from course_lib.parallel.reserve import choose_workers, equip_workers, hold_workers, idle
 from course_lib.parallel.watch import Report, Watch
 
 __all__ = ["connect", "gang", "launch"]
@@ -101,6 +102,7 @@ def launch(
     timeout: float,
     on_report: Report | None = None,
     avoid: Collection[str] = (),
+    regroup: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> list[Any]:
     """Run a program as :func:`gang` does, with as many ranks as there are workers for.
 
@@ -115,9 +117,27 @@ def launch(
         after a few seconds.
     avoid : collection of str
         Addresses of workers that do not answer.
+    regroup : callable, optional
+        Told each message that a rank reports, it says whether this is a moment to begin anew with
+        more workers, if more have come.
+
+    Raises
+    ------
+    MoreWorkers
+        If it was, and they have; all ranks have been told to stop.
+    ParallelError
+        As :func:`gang`.
     """
     with connect(client, workers=workers[1], timeout=timeout) as own:
         addresses = choose_workers(own, workers, timeout, avoid)
         with hold_workers(own, addresses, timeout):
             equip_workers(own, addresses, timeout)
-            return Watch(own, addresses, on_report).run(program, timeout)
+
+            def hear(message: Mapping[str, Any]) -> None:
+                if on_report is not None:
+                    on_report(message)
+                missing = len(addresses) < workers[1]
+                if regroup is not None and missing and regroup(message) and idle(own, avoid):
+                    raise MoreWorkers("the ranks were stopped to begin anew with more workers.")
+
+            return Watch(own, addresses, hear).run(program, timeout)

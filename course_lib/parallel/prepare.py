@@ -17,6 +17,7 @@ from course_lib.parallel import channels
 from course_lib.parallel.data_parallel import SyncSGD
 from course_lib.parallel.job import BACKENDS, Job
 from course_lib.parallel.recovery_point import describe
+from course_lib.parallel.sources import open_data
 from course_lib.parallel.strategy import Strategy
 from course_lib.parallel.tensor_parallel import TensorParallel
 from course_lib.parallel.virtual_shards import VirtualShards
@@ -50,7 +51,7 @@ def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
 
 def make_job(
     model: Network,
-    data: Split | tuple[Any, Any],
+    data: Any,
     theta: Array | None,
     *,
     workers: int,
@@ -73,8 +74,11 @@ def make_job(
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
         settings[name] = check_integer(settings[name], where="train", name=name, at_least=least)
     lookup("backend", settings["backend"], dict.fromkeys(BACKENDS, ""))
-    x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
-    x, y = model.check_data(x, y, where="train")
+    found = open_data(model, data)
+    if found is None:
+        x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
+        found = model.check_data(x, y, where="train")
+    x, y = found
     if theta is None:
         theta = model.init(np.random.default_rng(settings["seed"]))
     model.unpack(theta)  # raises if its shape is wrong: better here than on every worker

@@ -15,7 +15,7 @@ from pathlib import Path
 from course_lib.arrays import check_integer
 from course_lib.checkpoint import Checkpoint, CheckpointError, latest_valid, load
 from course_lib.checkpoint_folder import checkpoint_files
-from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
+from course_lib.parallel.errors import CommTimeout, MoreWorkers, ParallelError, WorkerLost
 from course_lib.parallel.events import Listener
 from course_lib.parallel.job import Job
 from course_lib.parallel.recovery_point import Saving, resume
@@ -127,6 +127,11 @@ def run_with_restarts(
         listener.resume(job.progress.epoch)
         try:
             return attempt(job), restarts
+        except MoreWorkers:
+            job = _next_job(fresh, listener.saved)
+            taken = job.progress.taken
+            listener.tell("restart", f"restart with more workers, from step {taken}", taken)
+            continue
         except (WorkerLost, CommTimeout) as error:
             if fresh.saving is None:
                 error.add_note("With checkpoint=directory the training would have gone on.")

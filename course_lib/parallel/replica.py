@@ -18,11 +18,11 @@ from itertools import islice
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.data import batches
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_agree, all_reduce
 from course_lib.parallel.comm import Comm
+from course_lib.parallel.data_plan import order_of
 from course_lib.parallel.epoch_record import epoch_row
 from course_lib.parallel.errors import CheckpointMismatch
 from course_lib.parallel.job import Job
@@ -107,7 +107,7 @@ class _Replica:
         """Take the steps of an epoch, from the given one on; save where it is due."""
         job, n = self.job, len(self.job.x)
         last = math.ceil(n / job.batch_size) - 1
-        order = batches(n, job.batch_size, seed=job.seed, epoch=epoch)
+        order = order_of(job, epoch)
         for step, rows in islice(enumerate(order), first, None):
             self.comm.step = self.taken
             self.comm.check()  # a rank that is alone would never hear that it should stop
@@ -139,6 +139,7 @@ class _Replica:
         losses[comm.rank] = self.total
         all_reduce(comm, losses)  # adds only zeros: the parts keep their bits
         self.clock.lap("communication")
+        comm.check()  # another attempt may be writing by now
         if comm.rank == 0 and saving is not None:
             here = Progress(epoch, step, self.taken, losses.tolist(), self.history)
             path = save_point(saving, job.config, *found, extra, here)

@@ -21,16 +21,34 @@ _SETTLE = 3.0
 
 
 def choose_workers(
-    client: Client, workers: tuple[int, int], timeout: float, avoid: Collection[str]
+    client: Client, workers: tuple[int, int], timeout: float, avoid: Collection[str] = ()
 ) -> list[str]:
-    """Wait for enough workers; take those with the least to do, in the order of their addresses."""
+    """Wait for enough workers; take those with the least to do, in the order of their addresses.
+
+    Parameters
+    ----------
+    client : Client
+        Of the cluster.
+    workers : (int, int)
+        The least and the most. Between the two, only workers that have nothing to do are taken.
+    timeout : float
+        Seconds to wait for the least; for more, only a few.
+    avoid : collection of str
+        Workers not to be taken.
+
+    Raises
+    ------
+    NotEnoughWorkers
+        If there are fewer than the least.
+    """
     low, high = workers
     start = time.monotonic()
     while True:
         # nthreads() names every worker; scheduler_info() showed only five in some versions.
-        available = sorted(set(client.nthreads()) - set(avoid))
+        available = set(client.nthreads()) - set(avoid)
+        count = min(high, max(low, len(available if low == high else idle(client, avoid))))
         waited = time.monotonic() - start
-        if len(available) >= high or (len(available) >= low and waited > min(timeout, _SETTLE)):
+        if len(available) >= count and (count == high or waited > min(timeout, _SETTLE)):
             break
         if len(available) < low and waited > timeout:
             raise NotEnoughWorkers(
@@ -40,8 +58,14 @@ def choose_workers(
             )
         time.sleep(0.05)
     busy = client.processing()
-    chosen = sorted(available, key=lambda address: (len(busy.get(address, ())), address))[:high]
+    chosen = sorted(available, key=lambda address: (len(busy.get(address, ())), address))[:count]
     return sorted(chosen)
+
+
+def idle(client: Client, avoid: Collection[str] = ()) -> set[str]:
+    """Return the workers that have nothing to do."""
+    busy = {worker for worker, tasks in client.processing().items() if tasks}
+    return set(client.nthreads()) - busy - set(avoid)
 
 
 @contextmanager
@@ -61,8 +85,8 @@ def hold_workers(client: Client, addresses: Sequence[str], timeout: float) -> It
             if not place.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise WorkersBusy(
                     f"the workers {', '.join(addresses)} did not become free within {timeout:g} s: "
-                    "another run holds them. Wait for it to end, raise timeout=, or use another "
-                    "cluster."
+                    "another run holds them, or one whose driver was killed, for half a minute "
+                    "more. Wait for it to end, raise timeout=, or use another cluster."
                 )
             held.append(place)
         yield

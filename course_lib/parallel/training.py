@@ -18,6 +18,7 @@ from course_lib.parallel.events import Event, Listener
 from course_lib.parallel.prepare import CHANNELS, STRATEGIES, make_job, ranks_between
 from course_lib.parallel.recovery import StrPath, first_job, run_with_restarts, saving
 from course_lib.parallel.result import TrainResult
+from course_lib.parallel.sources import InBlocks
 from course_lib.parallel.strategy import Strategy
 from course_lib.training import History
 
@@ -29,7 +30,7 @@ __all__ = ["CHANNELS", "STRATEGIES", "train"]
 
 def train(
     model: Network,
-    data: Split | tuple[Any, Any],
+    data: Split | tuple[Any, Any] | StrPath | InBlocks,
     *,
     optimizer: Optimizer,
     epochs: int,
@@ -62,9 +63,11 @@ def train(
     ----------
     model : Network
         What to train.
-    data : Split or (x, y)
+    data : Split, (x, y), path or InBlocks
         The training data, x of shape (n, n_inputs); of a Split, its training part. Sent to each
-        worker once.
+        worker once. Larger than memory: (x, y) as paths of ``.npy`` files or as dask.arrays, or
+        the path of a directory of shards, which each worker reads itself, see
+        :mod:`course_lib.parallel.sources`.
     optimizer : Optimizer
         How to step.
     epochs, batch_size : int
