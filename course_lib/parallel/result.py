@@ -13,6 +13,7 @@ from course_lib.arrays import Array
 from course_lib.optimizers import State
 from course_lib.parallel.comm import Counters
 from course_lib.parallel.events import Event
+from course_lib.parallel.predicted import Predicted, beside
 from course_lib.training import History
 
 __all__ = ["Event", "RankResult", "RankTiming", "TrainResult"]
@@ -130,8 +131,14 @@ class TrainResult:
         """Whether all ranks ended with the same bits."""
         return len(set(self.digests)) == 1
 
-    def report(self) -> str:
-        """Return a table: per rank, the shares of its time, and what it sent."""
+    def report(self, predict: Sequence[Predicted] | None = None) -> str:
+        """Return a table: per rank, the shares of its time, and what it sent.
+
+        Parameters
+        ----------
+        predict : sequence of Predicted, optional
+            Of :func:`course_lib.parallel.predicted.predict`, to be put beside the seconds measured.
+        """
         lines = ["rank  compute  communication  (waiting)  evaluation  total s  messages    MB"]
         for rank, t in enumerate(self.timing):
             share = [100 * part / t.total if t.total else 0.0
@@ -140,6 +147,8 @@ class TrainResult:
                 f"{rank:4d}  {share[0]:5.0f} %  {share[1]:11.0f} %  {share[2]:7.0f} %  "
                 f"{share[3]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  {t.bytes / 1e6:4.2f}"
             )
+        if predict is not None:
+            lines += beside(self.timing, predict)
         same = "yes" if self.replicas_identical else "NO"
         again = f"; restarts: {self.restarts}" if self.restarts else ""
         lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s{again}")
