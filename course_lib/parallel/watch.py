@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from distributed import Client, Future, KilledWorker
+from distributed.client import FutureCancelledError
 
 from course_lib.parallel.ask import answers, ask
 from course_lib.parallel.dask_comm import ABORT, topic
@@ -169,7 +170,10 @@ class Watch:
 
     def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
         if future.status == "finished":
-            outcome = future.result(timeout=timeout)
+            try:
+                outcome = future.result(timeout=timeout)
+            except FutureCancelledError:  # the worker died before its result was fetched
+                return self._lose(self._addresses[rank])
             if isinstance(outcome.error, Moved):
                 return self._lose(self._addresses[rank])
         elif future.status == "error":
