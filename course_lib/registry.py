@@ -7,7 +7,6 @@ Chapter: none; this file serves the others.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -46,6 +45,8 @@ def lookup(what: str, name: str, table: Mapping[str, T]) -> T:
         )
     if name in table:
         return table[name]
+    import difflib  # here, because only a misspelt name needs it
+
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"unknown {what} {name!r}{hint} Known: {', '.join(table)}.")
