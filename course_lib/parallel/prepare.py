@@ -19,11 +19,18 @@ from course_lib.parallel.job import BACKENDS, Job
 from course_lib.parallel.recovery_point import describe
 from course_lib.parallel.sources import open_data
 from course_lib.parallel.strategy import Strategy
+from course_lib.parallel.tensor_parallel import TensorParallel
 from course_lib.parallel.virtual_shards import VirtualShards
+from course_lib.parallel.zero import ZeRO1
 from course_lib.registry import lookup
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
-STRATEGIES: dict[str, Strategy] = {"sync": SyncSGD()}
+# Those that need no number to be made.
+STRATEGIES: dict[str, Strategy] = {
+    "sync": SyncSGD(),
+    "tensor": TensorParallel(),
+    "zero1": ZeRO1(),
+}
 
 
 def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
@@ -96,4 +103,4 @@ def make_job(
                 "some would have none; use fewer workers or more shards."
             )
         job = replace(job, virtual_shards=job.strategy.shards)
-    return replace(job, config=describe(job))
+    return job if job.saving is None else replace(job, config=describe(job))
