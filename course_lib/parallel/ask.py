@@ -20,7 +20,12 @@ _PATIENCE = 3.0
 
 
 def ask(
-    client: Client, workers: Sequence[str], op: str, *, patience: float = _PATIENCE, **message: str
+    client: Client,
+    workers: Sequence[str],
+    op: str,
+    *,
+    patience: float | None = None,
+    **message: str,
 ) -> dict[str, Any]:
     """Call an operation of some workers; return the answers, or none if one needs too long."""
     scheduler: Any = client.scheduler
@@ -30,13 +35,13 @@ def ask(
             msg={"op": op, **message},
             workers=list(workers),
             on_error="ignore",
-            callback_timeout=patience,
+            callback_timeout=_PATIENCE if patience is None else patience,
         )
         return answered
     return {}
 
 
-def answers(client: Client, worker: str, patience: float = _PATIENCE) -> bool:
+def answers(client: Client, worker: str, patience: float | None = None) -> bool:
     """Whether a worker answers within so many seconds."""
     return worker in ask(client, [worker], "echo", patience=patience, data="")
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from dask import config
 from distributed import Client, LocalCluster, Security, get_worker
 from distributed.system import MEMORY_LIMIT
 
@@ -146,7 +147,9 @@ def _private_cluster(workers: int) -> Iterator[LocalCluster]:
         names = [n for n in os.environ.keys() | before.keys() if os.environ.get(n) != before.get(n)]
         _restore(before, names)
     try:
-        with cluster:
+        # Dask gives a lost worker up when another of this name is missing 15 s later: in a run
+        # that survives many losses, the second one may just be on its way back.
+        with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}), cluster:
             yield cluster
     finally:
         _restore(before, names)  # a worker that was restarted has left it again

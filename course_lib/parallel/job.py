@@ -17,8 +17,8 @@ from course_lib.parallel.recovery_point import Saving
 from course_lib.parallel.strategy import Model, Strategy
 from course_lib.training import History
 
-# What a model is computed with, by the name of the backend.
 BACKENDS = ("numpy", "torch")
+"""What a model is computed with, by the name of the backend."""
 
 
 @dataclass(frozen=True)

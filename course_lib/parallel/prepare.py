@@ -25,7 +25,7 @@ from course_lib.parallel.zero import ZeRO1
 from course_lib.registry import lookup
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
-# Those that need no number to be chosen.
+# Those that need no number to be made.
 STRATEGIES: dict[str, Strategy] = {
     "sync": SyncSGD(),
     "tensor": TensorParallel(),
@@ -103,4 +103,4 @@ def make_job(
                 "some would have none; use fewer workers or more shards."
             )
         job = replace(job, virtual_shards=job.strategy.shards)
-    return replace(job, config=describe(job))
+    return job if job.saving is None else replace(job, config=describe(job))

@@ -15,7 +15,13 @@ from pathlib import Path
 from course_lib.arrays import check_integer
 from course_lib.checkpoint import Checkpoint, CheckpointError, latest_valid, load
 from course_lib.checkpoint_folder import checkpoint_files
-from course_lib.parallel.errors import CommTimeout, MoreWorkers, ParallelError, WorkerLost
+from course_lib.parallel.errors import (
+    CommTimeout,
+    MoreWorkers,
+    ParallelError,
+    WorkerLost,
+    WorkersBusy,
+)
 from course_lib.parallel.events import Listener
 from course_lib.parallel.job import Job
 from course_lib.parallel.recovery_point import Saving, resume
@@ -132,7 +138,9 @@ def run_with_restarts(
             taken = job.progress.taken
             listener.tell("restart", f"restart with more workers, from step {taken}", taken)
             continue
-        except (WorkerLost, CommTimeout) as error:
+        except (WorkerLost, CommTimeout, WorkersBusy) as error:
+            if isinstance(error, WorkersBusy) and job is begin:
+                raise  # nothing was lost: the workers were never ours
             if fresh.saving is None:
                 error.add_note("With checkpoint=directory the training would have gone on.")
                 raise

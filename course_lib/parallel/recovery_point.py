@@ -119,7 +119,7 @@ def resume(job: Job, point: Checkpoint, where: str) -> Job:
             f"the checkpoint of step {point.step} in {where} was not written by train; give "
             "another directory."
         )
-    for name, value in job.config.items():
+    for name, value in (job.config or describe(job)).items():
         if config.get(name) != value:
             raise CheckpointMismatch(
                 f"the checkpoint of step {point.step} in {where} belongs to another training: its "

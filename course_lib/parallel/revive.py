@@ -14,6 +14,9 @@ from distributed import Client
 from course_lib.parallel.ask import answers, within
 from course_lib.parallel.cluster import connect
 
+# A nanny asks politely first, and a frozen process does not hear.
+_PATIENCE = 30.0
+
 
 def revive(client: Client | str, stuck: Collection[str], timeout: float) -> list[str]:
     """Restart the workers that do not answer; return those that could not be restarted.
@@ -26,9 +29,10 @@ def revive(client: Client | str, stuck: Collection[str], timeout: float) -> list
         Workers whose ranks did not stop. One that answers still computes, and is left alone: its
         rank will stop at its next message.
     timeout : float
-        Seconds that the restart may take.
+        Seconds that the restart may take; at least the half minute that Dask's own default is.
     """
     hopeless: list[str] = []
+    patience = max(timeout, _PATIENCE)
     if not stuck:
         return hopeless
     with connect(client, workers=1, timeout=timeout) as own:
@@ -38,6 +42,6 @@ def revive(client: Client | str, stuck: Collection[str], timeout: float) -> list
             hopeless.append(worker)
             # A worker without a nanny has nobody to start it again.
             with suppress(ValueError, TimeoutError, AssertionError, OSError):
-                within(2 * timeout, partial(own.restart_workers, [worker], timeout))
+                within(2 * patience, partial(own.restart_workers, [worker], patience))
                 hopeless.remove(worker)
     return hopeless

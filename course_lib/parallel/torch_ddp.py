@@ -5,7 +5,7 @@ taken down for you; :func:`~course_lib.parallel.torch_ddp_train.train` is such a
 made. gloo on processors, NCCL on GPUs. No port, no interface and no environment variable to set:
 the ranks find each other over Dask's own connections.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def run(
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
     check_integer(workers, where="run", name="workers", at_least=1)
     check_integer(max_restarts, where="run", name="max_restarts", at_least=0)

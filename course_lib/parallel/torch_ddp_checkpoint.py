@@ -3,7 +3,7 @@
 Rank 0 writes; rank 0 reads, and sends what it read to the others, whose machines need not have
 the folder.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a rank of a PyTorch program is given: its device, its data, its peers, its checkpoints.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Context:
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
 
     def __init__(self, comm: Comm, device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """Which device does each rank compute on? All on GPUs of their own, or all on processors.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def own_device(comm: Comm, device: str = "auto") -> torch.device:
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
     lookup("device", device, dict.fromkeys(DEVICES))
     if device == "cpu":
@@ -82,7 +82,7 @@ def choose_devices(visible: Sequence[Sequence[str]], device: str = "auto") -> li
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
     if device == "auto" and not any(visible):
         return None

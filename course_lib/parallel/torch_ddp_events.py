@@ -1,6 +1,6 @@
 """What the driver of a PyTorch program is told while the ranks work.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations

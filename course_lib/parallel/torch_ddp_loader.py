@@ -1,6 +1,6 @@
 """PyTorch's DataLoader inside a Dask worker, and the way from it to the device.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One rank's part of a training of a PyTorch module.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One number per row: what a training adds up, so that the number of ranks does not matter.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations

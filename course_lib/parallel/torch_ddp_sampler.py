@@ -4,7 +4,7 @@
 batch size is per rank, so the result of a training depends on the number of ranks. Here the global
 batches are those of :func:`course_lib.data.batches`, and each rank takes its part of each.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Share:
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
 
     data: Any
@@ -93,7 +93,7 @@ class ShareSampler(Sampler[list[int]]):
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
 
     def __init__(

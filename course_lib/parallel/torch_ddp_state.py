@@ -1,6 +1,6 @@
 """State dictionaries of modules and optimizers as named arrays: checkpoints without pickle.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def to_arrays(part: str, value: Any) -> tuple[Any, dict[str, Array]]:
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
     arrays: dict[str, Array] = {}
 

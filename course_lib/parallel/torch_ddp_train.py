@@ -1,6 +1,6 @@
 """Train any PyTorch module on any dataset with the workers of a Dask cluster.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def train(
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
     for name, value, least in (
         ("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0),

@@ -1,6 +1,6 @@
 """A PyTorch process group that lives as long as a rank's program, and no wait in it is without end.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
 
     Notes
     -----
-    Chapter: PyTorch on a cluster.
+    Chapter: PyTorch DDP on Dask.
     """
     before = open_sockets()
     backend = "gloo" if device.type == "cpu" else "nccl"

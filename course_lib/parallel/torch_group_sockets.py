@@ -4,7 +4,7 @@ PyTorch's gloo can not be interrupted: a rank that waits inside ``backward()`` f
 failed waits until its timeout, and neither destroying nor aborting the group changes that. Cutting
 the connections does: both ends return with an error at once.
 
-Chapter: PyTorch on a cluster.
+Chapter: PyTorch DDP on Dask.
 """
 
 from __future__ import annotations

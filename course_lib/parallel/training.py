@@ -72,8 +72,9 @@ def train(
         How to step.
     epochs, batch_size : int
         Passes over the data, and rows per step over all workers together (the GLOBAL batch).
-    strategy : {"sync"} or Strategy
-        How the ranks work together, see :mod:`course_lib.parallel.strategy`.
+    strategy : {"sync", "tensor", "zero1"} or Strategy
+        How the ranks work together, see :mod:`course_lib.parallel.strategy`; those that need
+        numbers are passed as objects, such as ``LocalSGD(8)``.
     workers : int or (int, int)
         The number of ranks, one per worker; or the least and the most: each start and restart
         takes as many as there are.

@@ -16,7 +16,13 @@ from course_lib.checkpoint import CheckpointError, latest_valid
 from course_lib.checkpoint import load as load_checkpoint
 from course_lib.parallel import train
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.errors import CheckpointMismatch, CommTimeout, RankFailed, WorkerLost
+from course_lib.parallel.errors import (
+    CheckpointMismatch,
+    CommTimeout,
+    RankFailed,
+    WorkerLost,
+    WorkersBusy,
+)
 from course_lib.parallel.events import Event, Listener
 from course_lib.parallel.prepare import make_job
 from course_lib.parallel.recovery import first_job, run_with_restarts
@@ -199,6 +205,29 @@ def test_silence_is_survived_and_an_exception_of_the_program_is_not(tmp_path):
         interrupted(tmp_path / "b", [7], error=OverflowError("on purpose"))
 
 
+def test_workers_that_do_not_come_back_in_time_cost_one_restart_more(tmp_path):
+    """Only at a restart: at the beginning they are busy with something else."""
+    busy = WorkersBusy("the ranks did not start")
+    calls = []
+
+    def attempt(job):
+        calls.append(job)
+        if len(calls) < 4:
+            raise [WorkerLost("lost"), busy, busy][len(calls) - 1]
+        return ["ranks"]
+
+    job = make_job(
+        NET, (X, Y), None, workers=1, strategy="sync", virtual_shards=None, backend="numpy",
+        optimizer=Adam(0.01), saving=make_saving(tmp_path, None, 3), **SETTINGS,
+    )  # fmt: skip
+    with Listener(None, epochs=3) as listener:
+        options = {"max_restarts": 3, "listener": listener}
+        assert run_with_restarts(attempt, job, replace(job), **options) == (["ranks"], 3)
+        calls[:] = [None]
+        with pytest.raises(WorkersBusy):
+            run_with_restarts(attempt, job, replace(job), **options)
+
+
 def test_events_tell_the_story_and_each_epoch_ends_once(tmp_path):
     events = []
     interrupted(tmp_path, [8, 16], every=4, events=events)
@@ -263,6 +292,8 @@ def test_a_checkpoint_or_a_directory_can_be_named(tmp_path):
         result = parallel(tmp_path / "b", resume=source)
         assert (result.digests, result.history) == (reference.digests, reference.history)
     assert parallel(resume=middle).digests == reference.digests  # without saving any more
+    with pytest.raises(CheckpointMismatch, match="its seed is 5, and here it is 6"):
+        parallel(resume=middle, seed=6)
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"resume='.*empty' holds no valid checkpoint"):
         parallel(resume=tmp_path / "empty")
