@@ -78,8 +78,9 @@ def reduce_scatter(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
 
     .. math:: a_r[\text{part } r] \leftarrow \sum_{q=0}^{p-1} a_q[\text{part } r]
 
-    Followed by an :func:`~course_lib.parallel.collectives.all_gather` of the parts it is an all-reduce; between the two, each rank
-    can work on its part alone (:class:`~course_lib.parallel.ZeRO1`). Each rank sends p - 1
+    Followed by an :func:`~course_lib.parallel.collectives.all_gather` of the parts it is an
+    all-reduce; between the two, each rank can work on its part alone
+    (:class:`~course_lib.parallel.ZeRO1`). Each rank sends p - 1
     messages, which are (p - 1) / p of the array together.
 
     Parameters
