@@ -54,7 +54,7 @@ class Watch:
         self._on_report = on_report
         self._generation = uuid.uuid4().hex
         self._outcomes: dict[int, Outcome] = {}
-        self._silent: list[str] = []
+        self._silent: list[str] = []  # workers that do not answer
         self._failed = False
         self._deadline: float | None = None
         # Callbacks come from Dask's threads; everything is decided in the caller's thread.
@@ -134,13 +134,11 @@ class Watch:
         """Nothing was heard for long: ask the workers, as a frozen process breaks no connection."""
         for rank, address in enumerate(self._addresses):
             if rank not in self._outcomes and not answers(self._client, address, timeout):
+                text = f"worker {address}, which runs rank {rank}, did not answer for {timeout:g} s"
                 error = CommTimeout(
-                    f"worker {address}, which runs rank {rank}, did not answer for {timeout:g} s: "
-                    "its process is frozen, or its machine or network is.",
-                    rank=rank,
-                    worker=address,
+                    f"{text}: its process, machine or network is frozen.", rank=rank, worker=address
                 )
-                self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=address))
+                self._outcomes[rank] = Outcome(rank, error=error, worker=address)
                 self._silent.append(address)
         if self._deadline is not None and not self._silent:
             raise WorkersBusy(
@@ -154,19 +152,17 @@ class Watch:
 
     def _explain(self, cause: ParallelError) -> None:
         """Add what only the driver knows: how far the others were, and who did not stop."""
-        outcomes = self._outcomes
-        steps = [outcome.step for outcome in outcomes.values() if outcome.step is not None]
+        steps = [outcome.step for outcome in self._outcomes.values() if outcome.step is not None]
         if isinstance(cause, WorkerLost) and cause.step is None and steps:
             cause.step = max(steps)
             cause.add_note(f"The other ranks were in step {cause.step}.")
-        left = [a for rank, a in enumerate(self._addresses) if rank not in outcomes]
-        cause.stuck = (*self._silent, *left)
-        for rank, address in enumerate(self._addresses):
-            if rank not in outcomes:
-                cause.add_note(
-                    f"Rank {rank} on {address} did not stop within {_GRACE:g} s; if its worker "
-                    f"stays busy, restart it: client.restart_workers([{address!r}])."
-                )
+        left = {r: a for r, a in enumerate(self._addresses) if r not in self._outcomes}
+        cause.stuck = (*self._silent, *left.values())
+        for rank, address in left.items():
+            cause.add_note(
+                f"Rank {rank} on {address} did not stop within {_GRACE:g} s; if its worker "
+                f"stays busy, restart it: client.restart_workers([{address!r}])."
+            )
 
     def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
         if future.status == "finished":
