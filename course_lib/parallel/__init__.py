@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from course_lib.parallel.result import TrainResult
     from course_lib.parallel.sources import InBlocks
     from course_lib.parallel.sources_shards import write_shards
+    from course_lib.parallel.strategy import Session, Strategy
     from course_lib.parallel.tensor_parallel import TensorParallel
     from course_lib.parallel.training import train
+    from course_lib.parallel.virtual_shards import VirtualShards
     from course_lib.parallel.zero import ZeRO1
 
 __all__ = [
@@ -61,10 +63,13 @@ __all__ = [
     "Pipeline",
     "PowerSGD",
     "Predicted",
+    "Session",
+    "Strategy",
     "SyncSGD",
     "TensorParallel",
     "TopK",
     "TrainResult",
+    "VirtualShards",
     "ZeRO1",
     "channels",
     "collectives",
@@ -94,10 +99,13 @@ _HOME = {
     "Pipeline": "pipeline",
     "PowerSGD": "compression_low_rank",
     "Predicted": "predicted",
+    "Session": "strategy",
+    "Strategy": "strategy",
     "SyncSGD": "data_parallel",
     "TensorParallel": "tensor_parallel",
     "TopK": "compression",
     "TrainResult": "result",
+    "VirtualShards": "virtual_shards",
     "ZeRO1": "zero",
     "gang": "launch",
     "predict": "predicted",
