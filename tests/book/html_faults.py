@@ -21,6 +21,7 @@ _FOREIGN = {
     "Generator",
     "Mapping",
     "Sequence",
+    "Tensor",
     "dtype",
     "ndarray",
 }
