@@ -71,8 +71,10 @@ notebook-test: $(ALL)  ## run every notebook and compare with its committed outp
 	$(BIN)/python -m pytest --nbval book/ -n 2 --dist loadfile -p no:cacheprovider \
 	  --nbval-cell-timeout=120 --timeout=600 -W default
 
-bench: $(ALL)  ## time a training step beside PyTorch and scikit-learn; needs a quiet machine
+bench: $(ALL)  ## measure beside PyTorch and scikit-learn, and write the results; needs a quiet machine
 	$(BIN)/python benchmarks/step.py --out benchmarks/results/step.json
+	$(BIN)/python benchmarks/all_reduce.py --out benchmarks/results/all_reduce.json
+	$(BIN)/python benchmarks/weak_scaling.py --out benchmarks/results/weak_scaling.json
 
 clean:  ## remove what was built; keep the virtual environment
 	rm -rf book/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
