@@ -103,6 +103,6 @@ class Strategy(Protocol):
         job : Job
             The same on every rank; not to be changed. ``job.state`` is None at a fresh start.
         clock : Stopwatch
-            Where to book time as "compute" or "communication".
+            Where to book time as "compute", "communication" or "input".
         """
         ...

@@ -94,7 +94,7 @@ class VirtualSession:
             part = shard(len(rows), index, self._shards)
             out[-1] = gradient_of(
                 self._model, self._theta, job.x, job.y, rows, part,
-                out=out[:-1], rng=rng, **self._options,
+                out=out[:-1], rng=rng, clock=self._clock, **self._options,
             )  # fmt: skip
 
         total = self._tree.sum(leaf)
