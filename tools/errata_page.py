@@ -22,7 +22,8 @@ _OPENING = """# Errata
 The course started from a published article. Reading it closely, we found the faults below. Each is
 told in our own words and has a correction, a chapter that teaches it, and a test that makes the
 fault happen and shows that the correction cures it. The tests are in `tests/book/test_errata.py`,
-and run whenever the project is tested. They measure the numbers on this page again, too.
+and run whenever the project is tested. They measure the numbers on this page again, too. Their
+names are the sentences that stand here in italics.
 
 The page is made from `book/reference/errata.toml`, so other programs can read it too.
 
@@ -45,10 +46,7 @@ _FAULT = """
 (erratum-{number})=
 ### {number}. {title}
 
-Section
-: {section}
-
-The article
+The article, {section}
 : {claim}
 
 What happens
@@ -128,7 +126,11 @@ def page(root: Path) -> str:
             happens=_fill(fault["happens"], data["measured"]),
             note=f"\nNot run\n: {fault['not_run']}\n" if "not_run" in fault else "",
             chapters=", ".join(f"{{doc}}`/chapters/{name}`" for name in fault["chapters"]),
-            tests=", ".join(f"`{name}`" for name in tests.get(fault["number"], [])),
+            # As sentences: a name in code style does not break, and runs off a narrow page.
+            tests="; ".join(
+                f"*{name.removeprefix('test_').replace('_', ' ')}*"
+                for name in tests.get(fault["number"], [])
+            ),
         )
     rows = [f"| {r['number']} | {r['wrong']} | {{cite:t}}`{r['key']}` |" for r in data["reference"]]
     return text + _REFERENCES.format(rows="\n".join(rows))
