@@ -39,6 +39,10 @@ The pages are made from the docstrings, so what they say about shapes, formulas 
 ## Parallel training
 
 {parallel}
+
+## Exercises
+
+{exercises}
 """
 
 
@@ -58,7 +62,7 @@ def modules(package: Path) -> list[tuple[str, str]]:
 
 def pages(package: Path) -> dict[Path, str]:
     """Return the text of every API page by its path below the root of the project."""
-    rows: dict[str, list[str]] = {"core": [], "parallel": []}
+    rows: dict[str, list[str]] = {"core": [], "parallel": [], "exercises": []}
     result = {}
     for name, sentence in modules(package):
         title = name.removeprefix("course_lib.")
@@ -66,7 +70,8 @@ def pages(package: Path) -> dict[Path, str]:
         options = "" if (package.parent / name.replace(".", "/")).is_dir() else _MEMBERS
         page = _PAGE.format(title=title, name=name, options=options)
         result[REFERENCE / "api" / f"{name}.md"] = page
-        group = "parallel" if ".parallel" in name else "core"
+        part = name.split(".")[1:2]
+        group = part[0] if part and part[0] in rows else "core"
         rows[group].append(f"[`{name}`](api/{name}.md)\n: {sentence}")
     lists = {group: "\n\n".join(lines) for group, lines in rows.items()}
     result[REFERENCE / "api.md"] = _INDEX.format(**lists)
