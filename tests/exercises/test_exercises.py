@@ -21,7 +21,6 @@ from .pages import CHAPTERS, OnPage, cells, on_page, run
 
 # Chapters whose exercises are still to be written; whoever writes them removes the line.
 PENDING = {
-    "01_why",
     "02_concepts",
     "03_neurons",
     "04_weights",
@@ -35,7 +34,6 @@ PENDING = {
     "13_initialisation",
     "14_numpy_network",
     "15_pytorch_network",
-    "16_side_by_side",
     "17_bug_museum",
     "18_where_time_goes",
     "19_dask",
