@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from course_lib.arrays import Array, check_integer
 from course_lib.dropout import noise
+from course_lib.network import Network
 from course_lib.optimizers import State
 from course_lib.parallel.aligned_tree import AlignedTree
 from course_lib.parallel.clock import Stopwatch
@@ -59,6 +60,14 @@ class VirtualShards:
             raise ValueError(
                 f"virtual_shards must be a power of two, so that their sum is a whole binary "
                 f"tree; got {count}. Use {more // 2} or {more}."
+            )
+
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """See :class:`~course_lib.parallel.strategy.Checks`."""
+        if workers[1] > self.shards:
+            raise ValueError(
+                f"train: {workers[1]} workers cannot share virtual_shards={self.shards}: "
+                "some would have none; use fewer workers or more shards."
             )
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> VirtualSession:

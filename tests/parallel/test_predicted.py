@@ -71,7 +71,7 @@ def test_two_threads_and_the_report():
         (Pipeline(2, 2), mlp([4, 6, 3])),
         ("tensor", mlp([4, 6, 3])),
     ],
-    ids=repr,
+    ids=["sync", "zero1", "local", "top-k", "pipeline", "tensor"],
 )
 def test_reading_rows_is_booked_as_input_and_as_nothing_else(strategy, net):
     """A file that takes 5 ms per read: that much is "input", and the rest of the time is not."""
@@ -85,8 +85,8 @@ def test_reading_rows_is_booked_as_input_and_as_nothing_else(strategy, net):
     x, y = rng.normal(size=(40, 4)), rng.integers(0, 3, 40)
     job = make_job(
         net, (x, y), None, optimizer=SGD(0.1), epochs=2, batch_size=8, strategy=strategy, seed=0,
-        backend="numpy", virtual_shards=None, validation=None, stop=None, workers=2, report=False,
-        saving=None,
+        backend="numpy", virtual_shards=None, validation=None, stop=None, workers=(2, 2),
+        report=False, saving=None,
     )  # fmt: skip
     job = replace(job, x=job.x.view(Slow))
     ranks = run_threads(2, lambda comm: train_replica(comm, job), timeout=20)
