@@ -112,7 +112,7 @@ def gradient(answer: Any) -> None:
     ):
         if same(got, _by_hand(theta, batch, slope)):
             raise Mistake(name, hint)
-    if same(np.sort(got), np.sort(want)):
+    if not same(got, want) and same(np.sort(got), np.sort(want)):
         hint = "All numbers are right, at other places. theta is w, then b, then v, then c."
         raise Mistake("another-order", hint)
     agree(got, want, what="The gradient")
