@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def regression():
     rng = np.random.default_rng(5)
     x, y, w = rng.normal(size=(23, 4)), rng.normal(size=23), rng.normal(size=4)
     cuts = [0, 1, 9, 16, 23]
-    return x, y, w, [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return x, y, w, [slice(a, b) for a, b in pairwise(cuts)]
 
 
 @pytest.mark.equation("eq-dask-blocks")
