@@ -88,7 +88,8 @@ class Chain:
     @cached_property
     def n_inputs(self) -> int | None:
         """The number of features of a row, or None where no layer fixes it."""
-        return next((layer.fan_in for layer in self.layers if isinstance(layer, Dense)), None)
+        widths = (getattr(layer, "fan_in", None) for layer in self.layers)
+        return next((width for width in widths if width is not None), None)
 
     @cached_property
     def has_noise(self) -> bool:
