@@ -39,7 +39,16 @@ from course_lib.training import EarlyStopping, FitResult, accuracy, fit
 __version__ = "0.1.0"
 
 # Not in __all__: a star import should not load PyTorch and Dask.
-_LAZY = ("checkpoint", "doctor", "gradcheck", "parallel", "plotting", "timing", "torch_mlp")
+_LAZY = (
+    "checkpoint",
+    "doctor",
+    "exercises",
+    "gradcheck",
+    "parallel",
+    "plotting",
+    "timing",
+    "torch_mlp",
+)
 
 __all__ = [
     "SGD",

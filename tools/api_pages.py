@@ -33,7 +33,10 @@ CORE = {
         "The same network in PyTorch",
         "torch_mlp torch_network torch_training torch_twins",
     ),
-    "exercises": ("Exercises", "exercises exercises.*"),
+    "exercises": (
+        "Exercises",
+        "exercises exercises.exercise exercises.verdict exercises.answers exercises.calling",
+    ),
     "figures": ("Figures", "plotting diagrams figure_style"),
     "tools": ("Names, checks, timing, the doctor", "course_lib registry arrays timing doctor"),
     "cli": ("The command line", "cli cli_*"),
@@ -96,6 +99,8 @@ PARALLEL = {
         " parallel.clock parallel.epoch_record parallel.torch_backend",
     ),
 }
+# The checkers of the single exercises: who reads them has the answers.
+_WITHOUT_PAGE = "exercises.*"
 
 # Each thing is documented once, where it is defined, also if another file hands it on in __all__;
 # what a class inherits from another of this package, it shows as its own.
@@ -149,6 +154,7 @@ def subjects(names: list[str], table: dict[str, tuple[str, str]]) -> dict[str, l
     for subject, (_, patterns) in table.items():
         result[subject] = [n for p in patterns.split() for n in left if fnmatchcase(n, p)]
         left = [n for n in left if n not in result[subject]]
+    left = [n for n in left if not fnmatchcase(n, _WITHOUT_PAGE)]
     if left:
         raise ValueError(f"no subject in tools/api_pages.py has the modules {', '.join(left)}")
     return result

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dask import config
 from distributed import Client, LocalCluster, Security, get_worker
@@ -99,7 +100,7 @@ def _open(
     def make() -> None:
         try:
             # set_as_default=False: the user's dask.compute() must not come to this client.
-            made.put(Client(address, security=security, timeout=timeout, set_as_default=False))
+            made.put(_Client(address, security=security, timeout=timeout, set_as_default=False))
         except Exception as error:
             made.put(error)
 
@@ -118,6 +119,23 @@ def _open(
         ) from client
     with client:
         yield client
+
+
+class _Client(Client):
+    """A client that is closed at once if it can not connect.
+
+    Otherwise Python does so when it ends, in vain because the event loop is gone, and prints a
+    traceback.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.close(timeout=1.0)  # type: ignore[no-untyped-call]
+            self.status = "closed"
+            raise
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ class CompressedSession:
         self._feedback = strategy.error_feedback
         self._theta = job.theta.copy()
         self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
-        self._local, self._gradient = LocalGradient(comm, job), np.empty_like(self._theta)
+        self._local, self._gradient = LocalGradient(comm, job, clock), np.empty_like(self._theta)
         self._exchange: GatherExchange | LowRankExchange
         if isinstance(strategy.codec, PowerSGD):
             self._exchange = LowRankExchange(comm, job, strategy.codec)

@@ -135,7 +135,7 @@ class SyncSession:
         self._comm, self._job, self._clock, self._algorithm = comm, job, clock, algorithm
         self._theta = job.theta.copy()
         self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
-        self._local = LocalGradient(comm, job)
+        self._local = LocalGradient(comm, job, clock)
         self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
 
     def step(self, rows: Array, epoch: int, step: int) -> float:

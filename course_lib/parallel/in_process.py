@@ -22,6 +22,9 @@ from course_lib.parallel.faults import Courier, Faults, RankFaults
 from course_lib.parallel.mailbox import Mailbox, MailboxComm
 from course_lib.parallel.outcome import Outcome, results
 
+# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
+_GRACE = 10.0
+
 T = TypeVar("T")
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -152,9 +155,13 @@ def run_threads(
         InProcess(rank, mailboxes, timeout, events.put, wrong[rank], courier)
         for rank in range(size)
     ]
-    for comm in comms:
-        # daemon: a rank that never ends must not keep Python from ending.
-        threading.Thread(target=main, args=(comm,), name=f"rank-{comm.rank}", daemon=True).start()
+    # daemon: a rank that never ends must not keep Python from ending.
+    threads = [
+        threading.Thread(target=main, args=(comm,), name=f"rank-{comm.rank}", daemon=True)
+        for comm in comms
+    ]
+    for thread in threads:
+        thread.start()
 
     outcomes: list[Outcome] = []
     deadline: float | None = None
@@ -173,8 +180,11 @@ def run_threads(
         pass  # some rank computes on and on; the failure that stopped the others is the news
     except BaseException:
         comms[0].abort("the run was interrupted")
+        deadline = time.monotonic() + _GRACE
         raise
     finally:
+        for thread in threads:  # ended or ending, but for those that were given up
+            thread.join(_GRACE if deadline is None else max(0.0, deadline - time.monotonic()))
         if courier is not None:
             courier.close()
     return results(outcomes)

@@ -14,6 +14,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.dropout import noise
+from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.job import Job
 from course_lib.parallel.noise import RowNoise
@@ -53,10 +54,12 @@ class LocalGradient:
         Tells which rows are this rank's, see :func:`shard`.
     job : Job
         The training run.
+    clock : Stopwatch
+        Where to book the time that reading rows takes.
     """
 
-    def __init__(self, comm: Comm, job: Job) -> None:
-        self._comm, self._job = comm, job
+    def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
+        self._comm, self._job, self._clock = comm, job, clock
         # Rank 0 never has fewer rows than another.
         largest = shard(min(job.batch_size, len(job.x)), 0, comm.size).stop
         self._model, self._options = job.model(largest)
@@ -91,7 +94,7 @@ class LocalGradient:
         rng = noise(job.seed, epoch, step) if job.net.has_noise else None
         return gradient_of(
             self._model, theta, job.x, job.y, rows, part,
-            out=out, rng=rng, denominator=denominator, **self._options,
+            out=out, rng=rng, denominator=denominator, clock=self._clock, **self._options,
         )  # fmt: skip
 
 
@@ -106,6 +109,7 @@ def gradient_of(
     out: Array,
     rng: np.random.Generator | None = None,
     denominator: int | None = None,
+    clock: Stopwatch | None = None,
     **options: Any,
 ) -> float:
     """Compute the loss and gradient of ``rows[part]`` as a part of the batch `rows`.
@@ -128,6 +132,9 @@ def gradient_of(
         The noise of the whole batch, of which the part takes its rows.
     denominator : int, optional
         What sums are divided by; ``len(rows)`` unless given.
+    clock : Stopwatch, optional
+        Where to book the time that reading the rows takes, as "input"; what came before is booked
+        as "compute".
     **options
         Passed on to ``model.loss_and_grad``.
     """
@@ -136,8 +143,13 @@ def gradient_of(
         out[:] = 0.0
         return 0.0
     own = None if rng is None else RowNoise(rng, part, len(rows))
+    if clock is not None:
+        clock.lap("compute")
+    inputs, targets = x[mine], y[mine]
+    if clock is not None:
+        clock.lap("input")
     loss, _ = model.loss_and_grad(
-        theta, x[mine], y[mine],
+        theta, inputs, targets,
         denominator=denominator or len(rows), out=out, rng=own, **options,
     )  # fmt: skip
     return loss

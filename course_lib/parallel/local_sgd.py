@@ -95,7 +95,7 @@ class LocalSession:
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: LocalSGD) -> None:
         self._comm, self._clock, self._strategy = comm, clock, strategy
-        self._optimizer, self._local = job.optimizer, LocalGradient(comm, job)
+        self._optimizer, self._local = job.optimizer, LocalGradient(comm, job, clock)
         state = job.optimizer.init(job.theta) if job.state is None else job.state
         self._t: int = state["t"]
         # Parameters and the optimizer's vectors, one after the other: averaged by one all-reduce.

@@ -145,12 +145,7 @@ class Mesh:
         ValueError
             If the number of ranks is not that of the mesh.
         """
-        if comm.size != self.size:
-            raise ValueError(
-                f"a mesh of {self.data} x {self.pipeline} x {self.tensor} (data x pipeline x "
-                f"tensor) needs {self.size} ranks, got {comm.size}; pass workers={self.size}, or "
-                "change the mesh."
-            )
+        self._check_size(comm.size)
         ranks = grid(self.data, self.pipeline, self.tensor)
         d, s, t = np.argwhere(ranks == comm.rank)[0]
         return (
@@ -159,6 +154,28 @@ class Mesh:
             _group(comm, ranks[d, s, :], "tensor"),
             _group(comm, ranks[d].ravel(), "replica"),
         )
+
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """See :class:`~course_lib.parallel.strategy.Checks`."""
+        from course_lib.parallel.tensor_parallel_cut import tensor_indices
+
+        if backend != "numpy":
+            raise ValueError(
+                "pipeline and tensor parallelism cut the network itself, which only "
+                f"backend='numpy' does; got backend={backend!r}."
+            )
+        for size in workers:
+            self._check_size(size)
+        for stage in net.split(self.cuts(net)):
+            tensor_indices(stage, 0, self.tensor)
+
+    def _check_size(self, size: int) -> None:
+        if size != self.size:
+            raise ValueError(
+                f"a mesh of {self.data} x {self.pipeline} x {self.tensor} (data x pipeline x "
+                f"tensor) needs {self.size} ranks, got {size}; pass workers={self.size}, or "
+                "change the mesh."
+            )
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
         """Begin or resume a training on one rank."""

@@ -56,11 +56,7 @@ class MeshSession:
     """
 
     def __init__(self, mesh: Mesh, comm: Comm, job: Job, clock: Stopwatch) -> None:
-        if job.backend != "numpy":
-            raise ValueError(
-                "pipeline and tensor parallelism cut the network itself, which only "
-                f"backend='numpy' does; got backend={job.backend!r}."
-            )
+        mesh.check(job.net, workers=(comm.size, comm.size), backend=job.backend)
         self._mesh, self._job, self._clock = mesh, job, clock
         self._data, self._pipeline, self._tensor, self._replica = mesh.axes(comm)
         self._bounds = mesh.cuts(job.net)

@@ -70,7 +70,7 @@ class ServerSession:
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, staleness: int) -> None:
         self.log: list[Applied] = []
         self._comm, self._clock, self._staleness = comm, clock, staleness
-        self._optimizer, self._share = job.optimizer, Share(comm, job)
+        self._optimizer, self._share = job.optimizer, Share(comm, job, clock)
         self._theta = job.theta.copy()
         self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
         # The state counts updates; steps are counted here. Pushes of one worker come in order, so

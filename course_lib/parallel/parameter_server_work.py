@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Share:
     """The gradient of one worker's rows; the workers are the ranks but 0, or 0 if it is alone."""
 
-    def __init__(self, comm: Comm, job: Job) -> None:
-        self._job, self._workers = job, max(1, comm.size - 1)
+    def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
+        self._job, self._clock, self._workers = job, clock, max(1, comm.size - 1)
         self._place = max(0, comm.rank - 1)
         largest = self._part(min(job.batch_size, len(job.x)), 0).stop
         self._options: dict[str, Any]
@@ -43,8 +43,9 @@ class Share:
             return None
         rng = noise(job.seed, epoch, step) if job.net.has_noise else None
         return gradient_of(
-            self._model, theta, job.x, job.y, rows, part, out=out, rng=rng, **self._options
-        )
+            self._model, theta, job.x, job.y, rows, part,
+            out=out, rng=rng, clock=self._clock, **self._options,
+        )  # fmt: skip
 
     def _part(self, n: int, place: int) -> slice:
         return shard(n, place, self._workers)
@@ -60,7 +61,7 @@ class WorkerSession:
     """
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
-        self._comm, self._clock, self._share = comm, clock, Share(comm, job)
+        self._comm, self._clock, self._share = comm, clock, Share(comm, job, clock)
         self._theta, self._gradient = job.theta.copy(), np.empty_like(job.theta)
 
     def step(self, rows: Array, epoch: int, step: int) -> float:

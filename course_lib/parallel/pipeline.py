@@ -17,6 +17,7 @@ from course_lib.parallel.comm import Comm
 from course_lib.parallel.mesh import Mesh
 
 if TYPE_CHECKING:
+    from course_lib.network import Network
     from course_lib.parallel.replica import Job
     from course_lib.parallel.strategy import Session
 
@@ -99,6 +100,10 @@ class Pipeline:
             schedule=self.schedule,
             bounds=self.bounds,
         )
+
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """See :class:`~course_lib.parallel.strategy.Checks`."""
+        self.mesh.check(net, workers=workers, backend=backend)
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
         """Begin or resume a training on one rank."""

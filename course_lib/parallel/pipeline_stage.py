@@ -140,13 +140,16 @@ class Stage:
         return total / batch.denominator
 
     def _forward(self, micro: int, batch: MicroBatches) -> float:
-        x = batch.x(micro) if self._first else self._receive(self._comm.rank - 1, "activation")
+        if self._first:
+            x = self._read(batch.x, micro)
+        else:
+            x = self._receive(self._comm.rank - 1, "activation")
         workspace = self._free.pop() if self._free else self._workspace()
         outputs, caches = self._chain._forward(self._params, x, batch.noise(micro), workspace)
         loss, dy = 0.0, None
         if self._last:
             out = workspace.output(outputs.shape, outputs.dtype)
-            loss, dy = self._loss.f(outputs, batch.y(micro), out=out)
+            loss, dy = self._loss.f(outputs, self._read(batch.y, micro), out=out)
             dy /= batch.denominator
         else:
             self._send(self._comm.rank + 1, "activation", outputs)
@@ -169,6 +172,12 @@ class Stage:
 
     def _workspace(self) -> Workspace:
         return Workspace(self._chain.unpack, len(self._chain.layers), self._rows, self._dtype)
+
+    def _read(self, source: Callable[[int], Array], micro: int) -> Array:
+        self._clock.lap("compute")
+        rows = source(micro)
+        self._clock.lap("input")
+        return rows
 
     def _send(self, stage: int, what: str, array: Array) -> None:
         self._clock.lap("compute")

@@ -1,9 +1,11 @@
 """What a training should take, from a short measurement of the same ranks and the same channel.
 
-A rank computes on its share of a batch, then all add their gradients. Both are timed a few times
-beforehand, the addition at other sizes than the gradient's, so that its time comes from a fit of
-alpha and beta. What the training takes beyond that is waiting for ranks that are late, and what
-the model leaves out. Of the strategies, this is about "sync".
+The ranks take some steps beforehand: each reads its share of a batch, computes, and adds. The
+addition is done at other sizes than the gradient's, so that its time comes from a fit of alpha and
+beta. It is timed inside these steps, not one addition after the other: a rank that has computed
+finds the others late, the threads of its channel asleep and the processor's memory full of other
+things, and a step pays for all that. Of the times the mean is taken, because a training takes the
+sum. Of the strategies, this is about "sync".
 
 Chapter: where the time goes.
 """
@@ -11,9 +13,8 @@ Chapter: where the time goes.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from statistics import median
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,29 +24,37 @@ from course_lib.data import Split
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.alpha_beta_fit import fit_alpha_beta
+from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import Comm, run_threads
-from course_lib.parallel.local_gradient import shard
+from course_lib.parallel.local_gradient import gradient_of, shard
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from course_lib.parallel.result import RankTiming
 
-_REPEATS = 7
+# Rows come from more than one batch, so that reading them is no easier than it will be.
+_BATCHES = 16
+# Rounds of one step per size: the first ones count for nothing, of the rest at least so many, and
+# more as long as there is time.
+_WARM_UP, _ROUNDS, _MOST_ROUNDS, _SECONDS = 2, 5, 50, 0.5
 
 
 class Predicted(NamedTuple):
-    """What one rank should take.
+    """What one rank should take, in seconds of the whole training.
 
     Attributes
     ----------
-    compute, communication : float
-        Seconds of the whole training.
+    compute, communication, waiting, input : float
+        As measured by :class:`~course_lib.parallel.result.RankTiming`; waiting is a part of
+        communication.
     """
 
     compute: float
     communication: float
+    waiting: float = 0.0
+    input: float = 0.0
 
 
 def predict(
@@ -97,8 +106,9 @@ def predict(
     if theta is None:
         theta = model.init(np.random.default_rng(0))
     n, size = len(x), min(batch_size, len(x))
-    x, y = x[:size].astype(theta.dtype, copy=False), y[:size]  # one batch is enough
-    arguments = (model, optimizer, theta, x, y)
+    enough = min(n, _BATCHES * size)
+    x, y = x[:enough].astype(theta.dtype, copy=False), y[:enough]
+    arguments = (model, optimizer, theta, x, y, size)
     if comm == "inprocess":
         found = run_threads(workers, lambda c: _measure(c, *arguments), timeout=timeout)
     else:
@@ -106,48 +116,56 @@ def predict(
 
         found = gang(client, _measure, workers, *arguments, timeout=timeout, comm=comm)
     steps = epochs * math.ceil(n / batch_size)
+    whole = epochs * n / size  # the last batch may be short
     ranks = []
-    for compute, measured in found:
-        added = 0.0
-        if workers > 1:
-            added = steps * fit_alpha_beta(measured).model.message(theta.nbytes)
-        ranks.append(Predicted(epochs * n / size * compute, added))  # the last batch may be short
+    for seconds, added, share in found:
+        each = fit_alpha_beta(added).model.message(theta.nbytes) if workers > 1 else 0.0
+        told = Predicted(whole * seconds["compute"], steps * each, share * steps * each)
+        ranks.append(told._replace(input=whole * seconds["input"]))
     return ranks
 
 
 def _measure(
-    comm: Comm, net: Network, optimizer: Optimizer, theta: Array, x: Array, y: Array
-) -> tuple[float, list[tuple[float, float]]]:
-    """Return the seconds of a step without its addition, and (bytes, seconds) of additions."""
-    part = shard(len(x), comm.rank, comm.size)
-    own, start, gradient = theta.copy(), comm.buffer(1, theta.dtype), np.empty_like(theta)
-    start[:] = 0
+    comm: Comm, net: Network, optimizer: Optimizer, theta: Array, x: Array, y: Array, size: int
+) -> tuple[dict[str, float], list[tuple[float, float]], float]:
+    """Take steps; return the seconds of one, (bytes, seconds) of additions, the share of waiting.
+
+    The seconds are by name; of the addition the share was spent waiting.
+    """
+    part = shard(size, comm.rank, comm.size)
+    own, gradient = theta.copy(), np.empty_like(theta)
     state, workspace = optimizer.init(own), net.workspace(max(1, part.stop - part.start), own.dtype)
-    rng = np.random.default_rng(0) if net.has_noise else None
-    computing = []
-    for _ in range(_REPEATS):
-        all_reduce(comm, start)  # ranks that share a machine slow each other: begin together
-        begin = time.perf_counter()
-        gradient[:] = 0
-        if part.stop > part.start:
-            net.loss_and_grad(
-                own, x[part], y[part],
-                denominator=len(x), out=gradient, workspace=workspace, rng=rng,
-            )  # fmt: skip
-        own, state = optimizer.step(own, gradient, state, out=own)
-        computing.append(time.perf_counter() - begin)
-    adding = []
-    for n in sorted({1, -(-len(theta) // 4), 2 * len(theta)}):
-        buffer = comm.buffer(n, theta.dtype)
-        buffer[:] = 0
-        taken = []
-        for _ in range(_REPEATS):
-            all_reduce(comm, start)
-            begin = time.perf_counter()
-            all_reduce(comm, buffer)
-            taken.append(time.perf_counter() - begin)
-        adding.append((float(buffer.nbytes), median(taken)))
-    return median(computing), adding
+    rng = np.random.default_rng(0)
+    order, noise = rng.permutation(len(x)), rng if net.has_noise else None
+    batches = cycle([order[i : i + size] for i in range(0, len(x) - size + 1, size)])
+    buffers = [comm.buffer(n, theta.dtype) for n in (1, -(-len(theta) // 4), 2 * len(theta))]
+
+    def rounds(count: int) -> tuple[dict[str, float], list[float], float]:
+        clock, before, added = Stopwatch(), comm.counters.waiting, [0.0] * len(buffers)
+        for _ in range(count):
+            for i, buffer in enumerate(buffers):
+                gradient_of(
+                    net, own, x, y, next(batches), part,
+                    out=gradient, rng=noise, clock=clock, workspace=workspace,
+                )  # fmt: skip
+                clock.lap("compute")
+                start = clock.seconds.get("communication", 0.0)
+                all_reduce(comm, buffer)
+                clock.lap("communication")
+                added[i] += (clock.seconds["communication"] - start) / count
+                optimizer.step(own, gradient, state, out=own)
+                clock.lap("compute")
+        steps = count * len(buffers)
+        share = (comm.counters.waiting - before) / clock.seconds["communication"]
+        each = {name: clock.seconds.get(name, 0.0) / steps for name in ("compute", "input")}
+        return each, added, share
+
+    each, added, _ = rounds(_WARM_UP)
+    # All ranks must take as many: the mean of what they find affordable.
+    seconds = all_reduce(comm, np.array([len(buffers) * sum(each.values()) + sum(added)]))
+    affordable = int(_SECONDS * comm.size / float(seconds[0]))
+    each, added, share = rounds(min(max(affordable, _ROUNDS), _MOST_ROUNDS))
+    return each, [(float(b.nbytes), t) for b, t in zip(buffers, added, strict=True)], share
 
 
 def beside(timing: Sequence[RankTiming], predicted: Sequence[Predicted]) -> list[str]:
@@ -163,10 +181,9 @@ def beside(timing: Sequence[RankTiming], predicted: Sequence[Predicted]) -> list
             f"report: predict= is for {len(predicted)} ranks, but {len(timing)} were run; predict "
             "with the same workers=."
         )
-    lines = ["rank  compute: predicted  measured  communication: predicted  measured  (waiting)"]
-    lines += [
-        f"{rank:4d}  {p.compute:18.3f}  {t.compute:8.3f}  {p.communication:24.3f}  "
-        f"{t.communication:8.3f}  {t.waiting:9.3f}"
-        for rank, (t, p) in enumerate(zip(timing, predicted, strict=True))
-    ]
+    titles = ("compute", "communication", "(waiting)", "input")
+    lines = ["seconds, predicted / measured:", "rank" + "".join(f"{t:>19s}" for t in titles)]
+    for rank, (measured, told) in enumerate(zip(timing, predicted, strict=True)):
+        pairs = [(getattr(told, name), getattr(measured, name)) for name in Predicted._fields]
+        lines.append(f"{rank:4d}" + "".join(f"{p:10.3f} / {m:6.3f}" for p, m in pairs))
     return lines

@@ -18,7 +18,7 @@ from course_lib.parallel.data_parallel import SyncSGD
 from course_lib.parallel.job import BACKENDS, Job
 from course_lib.parallel.recovery_point import describe
 from course_lib.parallel.sources import open_data
-from course_lib.parallel.strategy import Strategy
+from course_lib.parallel.strategy import Checks, Strategy
 from course_lib.parallel.tensor_parallel import TensorParallel
 from course_lib.parallel.virtual_shards import VirtualShards
 from course_lib.parallel.zero import ZeRO1
@@ -54,7 +54,7 @@ def make_job(
     data: Any,
     theta: Array | None,
     *,
-    workers: int,
+    workers: tuple[int, int],
     strategy: str | Strategy,
     virtual_shards: int | None,
     **settings: Any,
@@ -96,11 +96,8 @@ def make_job(
                 "one of the two out."
             )
         job = replace(job, strategy=VirtualShards(virtual_shards))
+    if isinstance(job.strategy, Checks):  # better here than on every worker
+        job.strategy.check(model, workers=workers, backend=job.backend)
     if isinstance(job.strategy, VirtualShards):
-        if workers > job.strategy.shards:
-            raise ValueError(
-                f"train: {workers} workers cannot share virtual_shards={job.strategy.shards}: "
-                "some would have none; use fewer workers or more shards."
-            )
         job = replace(job, virtual_shards=job.strategy.shards)
     return job if job.saving is None else replace(job, config=describe(job))

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from distributed import Client, Future, get_worker
+from distributed import Client, Future, KilledWorker, get_worker
+from distributed.client import FutureCancelledError
 
 from course_lib.parallel.collectives import barrier
 from course_lib.parallel.comm import Counters
 from course_lib.parallel.dask_comm import DaskComm, Mailboxes
-from course_lib.parallel.errors import Moved
+from course_lib.parallel.errors import Aborted, ClusterUnreachable, Moved
 from course_lib.parallel.outcome import Outcome
 
 Program: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
@@ -76,12 +77,37 @@ def submit_rank(
     )
 
 
+def fetch_outcome(
+    client: Client, future: Future[Any], rank: int, worker: str, timeout: float
+) -> Outcome | None:
+    """Return how a rank whose task is done has ended; None if its worker was lost.
+
+    Raises
+    ------
+    TimeoutError
+        If the worker does not hand it over.
+    """
+    error: BaseException
+    if future.status == "finished":
+        try:
+            outcome: Outcome = future.result(timeout=timeout)
+        except FutureCancelledError:  # the worker died before its result was fetched
+            return None
+        return None if isinstance(outcome.error, Moved) else outcome
+    if future.status == "error":
+        error = future.exception(timeout=timeout)
+        return None if isinstance(error, KilledWorker) else Outcome(rank, None, error, None, worker)
+    if client.status != "running":
+        error = ClusterUnreachable("the connection to the scheduler was lost during the run.")
+    else:
+        error = Aborted(f"the task of rank {rank} was cancelled.")
+    return Outcome(rank, error=error)
+
+
 def _handshake(comm: DaskComm) -> None:
     """Wait until all ranks have started; what follows then measures the program only."""
-    timeout, comm.timeout = (
-        comm.timeout,
-        2 * comm.timeout,
-    )  # the driver gives up first: it knows why
+    # The driver gives up first: it knows why.
+    timeout, comm.timeout = comm.timeout, 2 * comm.timeout
     barrier(comm)
     comm.timeout, comm.counters = timeout, Counters()
     if comm.rank == 0:

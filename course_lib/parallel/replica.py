@@ -109,6 +109,7 @@ class _Replica:
         last = math.ceil(n / job.batch_size) - 1
         order = order_of(job, epoch)
         for step, rows in islice(enumerate(order), first, None):
+            self.clock.lap("input")
             self.comm.step = self.taken
             self.comm.check()  # a rank that is alone would never hear that it should stop
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
@@ -119,6 +120,7 @@ class _Replica:
                 self.tell(epoch, "progress")
             if job.saving is not None and step < last and job.saving.due(self.taken):
                 self.save(epoch, step + 1, self.session.gather())
+            self.clock.lap("compute")
 
     def record(self, theta: Array) -> None:
         """Append one epoch to the history."""

@@ -48,6 +48,8 @@ class RankTiming:
         From the start of this rank to its end.
     messages, bytes : int
         Sent by this rank; bytes of array data.
+    input : float
+        Shuffling, and reading rows: from memory, a file or another worker.
 
     Examples
     --------
@@ -63,6 +65,7 @@ class RankTiming:
     total: float
     messages: int
     bytes: int
+    input: float = 0.0
 
     @classmethod
     def of(cls, rank: RankResult) -> RankTiming:
@@ -76,6 +79,7 @@ class RankTiming:
             total=sum(spent.values()),
             messages=rank.sent.messages,
             bytes=rank.sent.bytes,
+            input=spent.get("input", 0.0),
         )
 
 
@@ -103,11 +107,11 @@ class TrainResult:
     Examples
     --------
     >>> import numpy as np
-    >>> rank = RankTiming(1.5, 0.5, 0.25, 0.0, 2.0, 10, 8000)
+    >>> rank = RankTiming(1.4, 0.5, 0.25, 0.0, 2.0, 10, 8000, input=0.1)
     >>> print(TrainResult(np.zeros(1), {}, {}, (rank, rank), ("a", "a"), 2.5).report())
-    rank  compute  communication  (waiting)  evaluation  total s  messages    MB
-       0     75 %           25 %       12 %         0 %     2.00        10  0.01
-       1     75 %           25 %       12 %         0 %     2.00        10  0.01
+    rank  compute  communication  (waiting)  input  evaluation  total s  messages    MB
+       0     70 %           25 %       12 %    5 %         0 %     2.00        10  0.01
+       1     70 %           25 %       12 %    5 %         0 %     2.00        10  0.01
     replicas identical: yes; whole call: 2.50 s
     """
 
@@ -139,13 +143,16 @@ class TrainResult:
         predict : sequence of Predicted, optional
             Of :func:`course_lib.parallel.predicted.predict`, to be put beside the seconds measured.
         """
-        lines = ["rank  compute  communication  (waiting)  evaluation  total s  messages    MB"]
+        lines = [
+            "rank  compute  communication  (waiting)  input  evaluation  total s  messages    MB"
+        ]
         for rank, t in enumerate(self.timing):
-            share = [100 * part / t.total if t.total else 0.0
-                     for part in (t.compute, t.communication, t.waiting, t.evaluation)]  # fmt: skip
+            parts = (t.compute, t.communication, t.waiting, t.input, t.evaluation)
+            share = [100 * part / t.total if t.total else 0.0 for part in parts]
             lines.append(
                 f"{rank:4d}  {share[0]:5.0f} %  {share[1]:11.0f} %  {share[2]:7.0f} %  "
-                f"{share[3]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  {t.bytes / 1e6:4.2f}"
+                f"{share[3]:3.0f} %  {share[4]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  "
+                f"{t.bytes / 1e6:4.2f}"
             )
         if predict is not None:
             lines += beside(self.timing, predict)

@@ -10,7 +10,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from course_lib.arrays import Array
 from course_lib.optimizers import State
@@ -18,6 +18,7 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import Comm
 
 if TYPE_CHECKING:
+    from course_lib.network import Network
     from course_lib.parallel.job import Job
 
 
@@ -103,6 +104,30 @@ class Strategy(Protocol):
         job : Job
             The same on every rank; not to be changed. ``job.state`` is None at a fresh start.
         clock : Stopwatch
-            Where to book time as "compute" or "communication".
+            Where to book time as "compute", "communication" or "input".
+        """
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A strategy that can tell beforehand what would fail on every rank.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """Raise ValueError if this can not train `net` on the least or the most of workers.
+
+        Parameters
+        ----------
+        net : Network
+            What is to be trained.
+        workers : (int, int)
+            The least and the most ranks.
+        backend : {"numpy", "torch"}
+            What computes the gradients.
         """
         ...

@@ -58,6 +58,11 @@ class TensorParallel:
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
 
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """See :class:`~course_lib.parallel.strategy.Checks`."""
+        for size in workers:
+            Mesh(tensor=size).check(net, workers=(size, size), backend=backend)
+
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
         """Begin or resume a training on one rank."""
         return Mesh(tensor=comm.size, algorithm=self.algorithm).start(comm, job, clock)

@@ -25,6 +25,7 @@ from course_lib.parallel.collectives import all_agree, broadcast
 from course_lib.parallel.comm import Comm, Reduces
 from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
 from course_lib.parallel.layered import Layered
+from course_lib.parallel.torch_ddp_devices import own_device
 from course_lib.registry import lookup
 
 _BACKENDS = ("gloo", "nccl")
@@ -45,7 +46,9 @@ class TorchComm(Layered, Reduces):
         A communicator of the same ranks, one per process; all of them must make their TorchComm
         at the same time.
     backend : {"gloo", "nccl"}
-        ``"nccl"`` needs a GPU for each rank; arrays are copied there and back.
+        ``"nccl"`` needs a GPU for each rank; the ranks of a host share those that it has out
+        among them, see :func:`~course_lib.parallel.torch_ddp_devices.own_device`. Arrays are
+        copied there and back.
     host : str, optional
         The address of rank 0's machine, as the others know it; by default the one that Dask uses.
     port : int
@@ -54,7 +57,7 @@ class TorchComm(Layered, Reduces):
     Raises
     ------
     ParallelError
-        If a rank has no GPU for NCCL, or its process has a process group already.
+        If a rank has no GPU of its own for NCCL, or its process has a process group already.
 
     References
     ----------
@@ -79,7 +82,8 @@ class TorchComm(Layered, Reduces):
                 rank=base.rank,
             )
         if backend == "nccl":
-            self._device = torch.device("cuda", base.rank % torch.cuda.device_count())
+            # Not by number: hosts differ in how many GPUs and ranks they have, and in their order.
+            self._device = own_device(base, "cuda")
         timeout = timedelta(seconds=base.timeout)
         # A communicator of threads or of this machine's processes does not know its host.
         host = host or str(getattr(base, "host", "127.0.0.1"))

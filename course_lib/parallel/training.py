@@ -154,18 +154,18 @@ def train(
     Chapter: data parallelism.
     """
     start = time.perf_counter()
-    low, high = ranks_between(workers)
+    between = ranks_between(workers)
     fresh = make_job(
         model, data, theta,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
         backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
-        workers=high, report=on_event is not None or progress or checkpoint is not None,
+        workers=between, report=on_event is not None or progress or checkpoint is not None,
         saving=saving(checkpoint, every, keep),
     )  # fmt: skip
     max_restarts = check_integer(max_restarts, where="train", name="max_restarts", at_least=0)
     begin = first_job(fresh, resume)
     with Listener(on_event, epochs=epochs, progress=progress) as listener, attempts(
-        client, comm, (low, high), timeout=timeout, on_report=listener
+        client, comm, between, timeout=timeout, on_report=listener
     ) as attempt:  # fmt: skip
         ranks, restarts = run_with_restarts(
             attempt.run, fresh, begin,

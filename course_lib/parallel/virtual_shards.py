@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from course_lib.arrays import Array, check_integer
 from course_lib.dropout import noise
+from course_lib.network import Network
 from course_lib.optimizers import State
 from course_lib.parallel.aligned_tree import AlignedTree
 from course_lib.parallel.clock import Stopwatch
@@ -61,6 +62,14 @@ class VirtualShards:
                 f"tree; got {count}. Use {more // 2} or {more}."
             )
 
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """See :class:`~course_lib.parallel.strategy.Checks`."""
+        if workers[1] > self.shards:
+            raise ValueError(
+                f"train: {workers[1]} workers cannot share virtual_shards={self.shards}: "
+                "some would have none; use fewer workers or more shards."
+            )
+
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> VirtualSession:
         """Begin a training on one rank, see :class:`~course_lib.parallel.strategy.Strategy`."""
         return VirtualSession(comm, job, clock, self.shards)
@@ -94,7 +103,7 @@ class VirtualSession:
             part = shard(len(rows), index, self._shards)
             out[-1] = gradient_of(
                 self._model, self._theta, job.x, job.y, rows, part,
-                out=out[:-1], rng=rng, **self._options,
+                out=out[:-1], rng=rng, clock=self._clock, **self._options,
             )  # fmt: skip
 
         total = self._tree.sum(leaf)

@@ -12,22 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from distributed import Client, Future, KilledWorker
-from distributed.client import FutureCancelledError
+from distributed import Client, Future
 
 from course_lib.parallel.ask import answers, ask
 from course_lib.parallel.dask_comm import ABORT, topic
-from course_lib.parallel.errors import (
-    Aborted,
-    ClusterUnreachable,
-    CommTimeout,
-    Moved,
-    ParallelError,
-    WorkerLost,
-    WorkersBusy,
-)
+from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost, WorkersBusy
 from course_lib.parallel.outcome import Outcome, first_cause
-from course_lib.parallel.rank import Program, submit_rank
+from course_lib.parallel.rank import Program, fetch_outcome, submit_rank
 
 Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -135,16 +126,18 @@ class Watch:
         for rank, address in enumerate(self._addresses):
             if rank not in self._outcomes and not answers(self._client, address, timeout):
                 text = f"worker {address}, which runs rank {rank}, did not answer for {timeout:g} s"
-                error = CommTimeout(
-                    f"{text}: its process, machine or network is frozen.", rank=rank, worker=address
-                )
-                self._outcomes[rank] = Outcome(rank, error=error, worker=address)
-                self._silent.append(address)
+                self._mark_silent(rank, text)
         if self._deadline is not None and not self._silent:
             raise WorkersBusy(
                 f"the ranks did not start within {timeout:g} s; their workers are probably "
                 "busy with other tasks. Wait for these, use fewer workers, or raise timeout=."
             )
+
+    def _mark_silent(self, rank: int, what: str) -> None:
+        worker, text = self._addresses[rank], f"{what}: its process, machine or network is frozen."
+        error = CommTimeout(text, rank=rank, worker=worker)
+        self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=worker))
+        self._silent.append(worker)
 
     def _start(self) -> None:
         if not self._failed:
@@ -165,23 +158,14 @@ class Watch:
             )
 
     def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
-        if future.status == "finished":
-            try:
-                outcome = future.result(timeout=timeout)
-            except FutureCancelledError:  # the worker died before its result was fetched
-                return self._lose(self._addresses[rank])
-            if isinstance(outcome.error, Moved):
-                return self._lose(self._addresses[rank])
-        elif future.status == "error":
-            error = future.exception(timeout=timeout)
-            if isinstance(error, KilledWorker):
-                return self._lose(self._addresses[rank])
-            outcome = Outcome(rank, error=error, worker=self._addresses[rank])
-        elif self._client.status != "running":
-            error = ClusterUnreachable("the connection to the scheduler was lost during the run.")
-            outcome = Outcome(rank, error=error)
-        else:
-            outcome = Outcome(rank, error=Aborted(f"the task of rank {rank} was cancelled."))
+        worker = self._addresses[rank]
+        try:
+            outcome = fetch_outcome(self._client, future, rank, worker, timeout)
+        except TimeoutError:
+            text = f"worker {worker} did not hand over what rank {rank} returned within"
+            return self._mark_silent(rank, f"{text} {timeout:g} s")
+        if outcome is None:
+            return self._lose(worker)
         self._outcomes.setdefault(rank, outcome)
 
     def _lose(self, worker: str) -> None:

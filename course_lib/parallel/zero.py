@@ -91,7 +91,7 @@ class ZeROSession:
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
         self._comm, self._clock, self._optimizer = comm, clock, job.optimizer
         self._algorithm = algorithm
-        self._theta, self._local = job.theta.copy(), LocalGradient(comm, job)
+        self._theta, self._local = job.theta.copy(), LocalGradient(comm, job, clock)
         self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
         self._slices = [shard(len(self._theta), rank, comm.size) for rank in range(comm.size)]
         self._mine = self._slices[comm.rank]

@@ -1,14 +1,16 @@
-"""Machines that can be reached by ssh. NOT RUN by the tests: written from Dask's documentation.
+"""Machines that can be reached by ssh; tests/test_clusters.py runs it, all hosts being 127.0.0.1.
 
+    pip install asyncssh
     python examples/clusters/ssh.py scheduler-host worker-host-1 worker-host-2
 
-Every machine needs the same Python, course_lib and its packages, and an ssh key without a
-password. The checkpoint directory must be one that all of them see.
+Every machine needs the same Python at the same path, course_lib and its packages, and an ssh key
+without a password. A checkpoint directory must be one that all of them see. Between several
+machines it was NOT RUN: hosts of one machine, each logged in to by ssh, is what was tried.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 from course_lib import Adam, mlp
 from course_lib.data import load_digits
@@ -19,16 +21,33 @@ def main() -> None:
     """Train on all hosts but the first, which runs the scheduler."""
     from distributed import Client, SSHCluster
 
-    hosts = sys.argv[1:]
-    if len(hosts) < 2:
-        sys.exit("give the host of the scheduler, then one or more hosts of workers")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scheduler", help="the host of the scheduler")
+    parser.add_argument("workers", nargs="+", help="the hosts of the workers")
+    parser.add_argument("--port", type=int, default=22, help="where sshd listens")
+    parser.add_argument("--key", help="the file of the private key; by default, ssh's own")
+    parser.add_argument("--known-hosts", help="keys of hosts; by default, ssh's own file")
+    options = parser.parse_args()
+
+    connect = {"port": options.port}
+    if options.key:
+        connect["client_keys"] = [options.key]
+    if options.known_hosts:
+        connect["known_hosts"] = options.known_hosts
+    # The dashboard is for those on the scheduler's machine, not for its whole network.
+    scheduler = {"host": options.scheduler, "dashboard_address": "127.0.0.1:0"}
     with (
-        SSHCluster(hosts, worker_options={"nthreads": 1}) as cluster,
+        SSHCluster(
+            [options.scheduler, *options.workers],
+            connect_options=connect,
+            scheduler_options=scheduler,
+            worker_options={"nthreads": 1},
+        ) as cluster,
         Client(cluster) as client,
     ):
         result = train(
             mlp([64, 32, 10]), load_digits(), optimizer=Adam(0.01), epochs=3, batch_size=32,
-            workers=len(hosts) - 1, client=client,
+            workers=len(options.workers), client=client,
         )  # fmt: skip
     print(result.report())
 

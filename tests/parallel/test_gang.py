@@ -140,6 +140,7 @@ def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client):
     def fn(comm):
         if comm.rank == 1:
             comm.send(0, "pid", np.array([os.getpid()]))
+            comm.recv(0, "gradient", timeout=60)
             return
         pid = int(comm.recv(1, "pid")[0])
         os.kill(pid, signal.SIGSTOP)  # not dead: no connection breaks, no event tells
@@ -150,6 +151,28 @@ def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client):
 
     with pytest.raises(CommTimeout, match=r"rank 0 could not hand 'gradient' to rank 1 on tcp"):
         gang(client, fn, 2, timeout=2.5)
+    assert usable(client)
+
+
+class Freezes:
+    """Something that stops the process that hands it over."""
+
+    def __reduce__(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return int, ()
+
+
+def test_a_worker_that_freezes_when_it_hands_over_its_result_is_named(client):
+    def fn(comm):
+        if comm.rank == 1:
+            comm.send(0, "pid", np.array([os.getpid()]))
+            return Freezes()
+        pid = int(comm.recv(1, "pid")[0])
+        time.sleep(2.5)
+        os.kill(pid, signal.SIGCONT)
+
+    with pytest.raises(CommTimeout, match=r"what rank 1 returned within 1 s: .* is frozen"):
+        gang(client, fn, 2, timeout=1)
     assert usable(client)
 
 

@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from course_lib import SGD, mlp
+from course_lib.parallel import train
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import CommTimeout, RankFailed
 
@@ -48,7 +50,20 @@ def test_an_exception_of_the_caller_stops_the_ranks():
 
     with pytest.raises(KeyboardInterrupt):
         run_threads(2, fn, on_report=angry)
-    assert stopped.wait(5)
+    assert stopped.is_set()  # they have ended, and no thread is left
+
+
+def test_a_training_whose_listener_raises_leaves_no_thread():
+    def angry(event):
+        raise ZeroDivisionError("in on_event")
+
+    x, y = np.ones((64, 3)), np.zeros(64, int)
+    with pytest.raises(ZeroDivisionError, match="in on_event"):
+        train(
+            mlp([3, 2]), (x, y), optimizer=SGD(0.1), epochs=100_000, batch_size=8, workers=3,
+            comm="inprocess", on_event=angry,
+        )  # fmt: skip
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("rank-")]
 
 
 def test_reports_come_in_the_callers_thread():

@@ -17,7 +17,7 @@ import dask
 import distributed
 
 from course_lib import Adam, mlp
-from course_lib.parallel import gang, train
+from course_lib.parallel import Compressed, LocalSGD, TopK, ZeRO1, gang, train
 from course_lib.parallel.errors import CommTimeout, WorkerLost
 
 pytestmark = [
@@ -32,8 +32,10 @@ NET = mlp([7, 6, 3], hidden="tanh", dropout=0.3)
 SETTINGS = {"optimizer": Adam(0.01), "batch_size": 10, "seed": 5}  # 40 steps per epoch
 
 
-def undisturbed(workers, epochs):
-    return train(NET, (X, Y), workers=workers, comm="inprocess", epochs=epochs, **SETTINGS)
+def undisturbed(workers, epochs, strategy="sync"):
+    return train(
+        NET, (X, Y), workers=workers, comm="inprocess", epochs=epochs, strategy=strategy, **SETTINGS
+    )
 
 
 def segments():
@@ -120,6 +122,22 @@ def test_virtual_shards_keep_their_bits_when_workers_are_killed(client, tmp_path
     serial = train(NET, (X, Y), workers=1, comm="inprocess", epochs=3, virtual_shards=8, **SETTINGS)
     assert set(result.digests) == set(serial.digests)
     assert result.history == serial.history
+
+
+@pytest.mark.parametrize(
+    "strategy", [LocalSGD(4), Compressed(TopK(0.2)), ZeRO1()], ids=["local", "top-k", "zero"]
+)
+def test_what_a_strategy_remembers_survives_kill_9(strategy, client, tmp_path):
+    """Own parameters in the middle of a round, residuals, slices of the optimizer's state."""
+    killer = Killer(client, 1, seed=2)
+    result = train(
+        NET, (X, Y), workers=2, client=client, checkpoint=tmp_path, every=3, timeout=40, epochs=2,
+        strategy=strategy, on_event=killer, **SETTINGS,
+    )  # fmt: skip
+    assert len(killer.done) == result.restarts == 1
+    reference = undisturbed(2, 2, strategy)
+    assert result.digests == reference.digests
+    assert result.history == reference.history
 
 
 def test_a_frozen_worker_is_noticed_within_the_timeout_and_replaced(client, tmp_path, monkeypatch):

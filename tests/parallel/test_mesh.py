@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, fit, mlp
-from course_lib.parallel import train
+from course_lib.parallel import Pipeline, TensorParallel, train
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_processes, run_threads
@@ -162,8 +162,31 @@ def test_meshes_that_cannot_be_are_refused_when_made(arguments, message):
 
 def test_the_number_of_workers_must_be_that_of_the_mesh():
     message = r"a mesh of 2 x 2 x 2 \(data x pipeline x tensor\) needs 8 ranks, got 4; pass workers"
-    with pytest.raises(RankFailed, match=message):
+    with pytest.raises(ValueError, match=message):
         parallel(Mesh(2, 2, 2), workers=4)
+    with pytest.raises(ValueError, match="needs 8 ranks, got 4"):
+        parallel(Mesh(2, 2, 2), workers=(4, 8))
+    with pytest.raises(RankFailed, match=r"a mesh of 1 x 2 x 2 .* needs 4 ranks, got 3"):
+        run_threads(3, Mesh(1, 2, 2).axes)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "net", "message"),
+    [
+        (Mesh(data=3), NET, "needs 3 ranks, got 2"),
+        (Mesh(pipeline=2), mlp([7, 3]), "as many Dense layers, this one has 1"),
+        (Pipeline(3, 2), NET, "needs 3 ranks, got 2"),
+        (TensorParallel(), mlp([7, 1, 3]), "layer 0 has 1 hidden units to be shared out"),
+    ],
+    ids=["mesh", "shallow", "pipeline", "tensor"],
+)
+def test_what_can_not_work_is_said_before_anything_is_started(strategy, net, message):
+    """No scheduler listens at this address, and nobody asked it."""
+    with pytest.raises(ValueError, match=message):
+        train(
+            net, (X, Y), optimizer=Adam(0.01), strategy=strategy, workers=2, epochs=1,
+            batch_size=10, client="tcp://127.0.0.1:9", timeout=1,
+        )  # fmt: skip
 
 
 def test_a_failing_rank_stops_the_whole_mesh():

@@ -6,12 +6,19 @@ forgotten epoch or a sum over ranks in its place.
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, mlp
-from course_lib.parallel import train
+from course_lib.parallel import Compressed, LocalSGD, Pipeline, TopK, train
+from course_lib.parallel.comm import run_threads
 from course_lib.parallel.predicted import Predicted, predict
+from course_lib.parallel.prepare import make_job
+from course_lib.parallel.replica import train_replica
+from course_lib.parallel.result import RankTiming
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -40,13 +47,62 @@ def test_two_threads_and_the_report():
     result = train(NET, (X, Y), workers=2, comm="inprocess", **OPTIONS)
     assert_near(result, told)
     lines = result.report(predict=told).splitlines()
-    assert lines[3].split()[:3] == ["rank", "compute:", "predicted"]
+    assert lines[4].split() == ["rank", "compute", "communication", "(waiting)", "input"]
     for rank in (0, 1):
         t, p = result.timing[rank], told[rank]
-        wanted = [p.compute, t.compute, p.communication, t.communication, t.waiting]
-        shown = [float(part) for part in lines[4 + rank].split()[1:]]
+        wanted = [
+            number
+            for name in ("compute", "communication", "waiting", "input")
+            for number in (getattr(p, name), getattr(t, name))
+        ]
+        shown = [float(part) for part in lines[5 + rank].replace("/", "").split()[1:]]
         assert shown == pytest.approx(wanted, abs=0.0005)
+        assert 0 < p.waiting <= p.communication
     assert result.report().splitlines() == [*lines[:3], lines[-1]]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "net"),
+    [
+        ("sync", mlp([4, 6, 3])),
+        ("zero1", mlp([4, 6, 3])),
+        (LocalSGD(2), mlp([4, 6, 3])),
+        (Compressed(TopK(0.5)), mlp([4, 6, 3])),
+        (Pipeline(2, 2), mlp([4, 6, 3])),
+        ("tensor", mlp([4, 6, 3])),
+    ],
+    ids=["sync", "zero1", "local", "top-k", "pipeline", "tensor"],
+)
+def test_reading_rows_is_booked_as_input_and_as_nothing_else(strategy, net):
+    """A file that takes 5 ms per read: that much is "input", and the rest of the time is not."""
+
+    class Slow(np.ndarray):
+        def __getitem__(self, rows):
+            time.sleep(0.005 if isinstance(rows, np.ndarray) else 0)
+            return np.asarray(self)[rows]
+
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(40, 4)), rng.integers(0, 3, 40)
+    job = make_job(
+        net, (x, y), None, optimizer=SGD(0.1), epochs=2, batch_size=8, strategy=strategy, seed=0,
+        backend="numpy", virtual_shards=None, validation=None, stop=None, workers=(2, 2),
+        report=False, saving=None,
+    )  # fmt: skip
+    job = replace(job, x=job.x.view(Slow))
+    ranks = run_threads(2, lambda comm: train_replica(comm, job), timeout=20)
+    timing = [RankTiming.of(rank) for rank in ranks]
+    # Ten steps; each rank that reads does so at least once in each.
+    readers = timing[:1] if isinstance(strategy, Pipeline) else timing
+    assert all(rank.input >= 10 * 0.005 for rank in readers)
+    assert all(rank.compute < rank.input for rank in readers)
+
+
+@pytest.mark.parametrize("shards", [2, 4])
+def test_virtual_shards_read_once_per_piece(shards):
+    result = train(NET, (X, Y), comm="inprocess", virtual_shards=shards, **OPTIONS | {"epochs": 1})
+    for rank in result.timing:
+        assert 0 < rank.input < rank.total
+        assert rank.compute + rank.communication + rank.input <= rank.total
 
 
 def test_two_dask_workers(client):

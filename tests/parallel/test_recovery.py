@@ -72,7 +72,8 @@ def interrupted(folder, steps, *, every=2, workers=2, error=None, events=None, *
     """Train with failures of rank 1 before the given steps."""
     max_restarts = options.pop("max_restarts", len(steps))
     settings = {"strategy": "sync", "virtual_shards": None, "backend": "numpy", "stop": None}
-    settings |= {"report": True, "optimizer": Adam(0.01), "workers": workers, **SETTINGS} | options
+    settings |= {"report": True, "optimizer": Adam(0.01), **SETTINGS} | options
+    settings["workers"] = (workers, workers)
     fresh = make_job(NET, (X, Y), None, saving=make_saving(folder, every, 3), **settings)
     failures = [(s, error or WorkerLost(f"lost in step {s}", rank=1, step=s)) for s in steps]
     fresh = replace(fresh, strategy=Fragile(fresh.strategy, failures))
@@ -217,7 +218,7 @@ def test_workers_that_do_not_come_back_in_time_cost_one_restart_more(tmp_path):
         return ["ranks"]
 
     job = make_job(
-        NET, (X, Y), None, workers=1, strategy="sync", virtual_shards=None, backend="numpy",
+        NET, (X, Y), None, workers=(1, 1), strategy="sync", virtual_shards=None, backend="numpy",
         optimizer=Adam(0.01), saving=make_saving(tmp_path, None, 3), **SETTINGS,
     )  # fmt: skip
     with Listener(None, epochs=3) as listener:

@@ -13,7 +13,6 @@ from course_lib.network import Activate, Dense, Dropout, Network
 from course_lib.parallel import train
 from course_lib.parallel.collectives import all_gather
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.errors import RankFailed
 from course_lib.parallel.tensor_parallel import TensorParallel, sums_per_step
 from course_lib.parallel.tensor_parallel_cut import tensor_chain, tensor_indices, tensor_plan
 from course_lib.parallel.tensor_parallel_layers import Operators
@@ -167,7 +166,7 @@ def test_float32_stays_float32():
 
 def test_more_ranks_than_hidden_units_are_refused():
     message = r"layer 0 has 3 hidden units to be shared out, fewer than the 4 ranks; use fewer"
-    with pytest.raises(RankFailed, match=message):
+    with pytest.raises(ValueError, match=message):
         parallel(mlp([7, 3, 3]), SGD(0.1), 4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from course_lib.parallel import torch_ddp_devices
 from course_lib.parallel.channels import connected
 from course_lib.parallel.collectives import all_agree, all_reduce, barrier
 from course_lib.parallel.comm import TorchComm, run_processes, run_threads
@@ -81,6 +83,42 @@ def sum_on_gpu(comm):
 def test_nccl_without_a_gpu_is_said():
     with pytest.raises(ParallelError, match=r"it has no GPU that PyTorch can use.*comm='gloo'"):
         run_threads(2, lambda c: connected(c, "nccl").__enter__())
+
+
+def gpus_of(monkeypatch, by_rank):
+    """Let rank r, a thread of this process, see GPUs of these names, and open no group."""
+
+    def visible():
+        return by_rank[int(threading.current_thread().name.removeprefix("rank-"))]
+
+    monkeypatch.setattr(torch_ddp_devices, "_visible", visible)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *args, **kwargs: None)
+    monkeypatch.setattr(TorchComm, "_meet", lambda *args: None)
+
+
+@pytest.mark.parametrize(
+    ("by_rank", "wanted"),
+    [
+        # One host has two GPUs, the other one; rank modulo number would give rank 2 rank 0's.
+        ([["a0", "a1"], ["b0"], ["a0", "a1"]], [0, 0, 1]),
+        ([["a0"], ["b0", "b1", "b2"], ["b0", "b1", "b2"]], [0, 0, 1]),
+        # Dask-CUDA turns the list for each worker: every one takes what is its first.
+        ([["a0", "a1"], ["a1", "a0"], ["b0"]], [0, 0, 0]),
+    ],
+)
+def test_no_two_ranks_of_a_host_take_the_same_gpu(monkeypatch, by_rank, wanted):
+    gpus_of(monkeypatch, by_rank)
+    devices = run_threads(3, lambda comm: TorchComm(comm, "nccl")._device)
+    assert devices == [torch.device("cuda", index) for index in wanted]
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch):
+    gpus_of(monkeypatch, [["a0"], ["b0", "b1"], ["a0"]])
+    with pytest.raises(ParallelError, match=r"rank\(s\) 2 have none: NCCL needs one for each"):
+        run_threads(3, lambda comm: TorchComm(comm, "nccl"))
 
 
 def misbehave(comm, how):

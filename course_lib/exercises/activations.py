@@ -1,0 +1,151 @@
+"""Exercises on the small functions between the layers.
+
+Chapter: activations.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.exercise import exercise
+from course_lib.exercises.verdict import Mistake
+
+
+@exercise("activations.elu", title="ELU with its alpha", level="easy", minutes=10)
+def elu(answer: Any) -> None:
+    """Compare with ELU on both sides of zero, for an alpha that is not 1, and close to zero."""
+    z = np.array([[-2.0, -0.5, 0.0], [3.0, -30.0, 0.25]])
+    left = np.array([[math.expm1(min(v, 0.0)) for v in row] for row in z])
+    got = array(call(answer, z, alpha=2.0), "ELU(z)", shape=z.shape)
+    if same(got, np.where(z > 0, z, left)):
+        hint = "Your values are those of alpha = 1. Where z is below zero, alpha has to come in."
+        raise Mistake("alpha-ignored", hint)
+    if same(got, 2.0 * np.where(z > 0, z, left)):
+        hint = "You multiply everything by alpha. Only the branch below zero has it."
+        raise Mistake("alpha-on-both-sides", hint)
+    if same(got, np.where(z > 0, 1.0, 2.0 * np.exp(z))):
+        raise Mistake(
+            "derivative-instead", "These are the slopes of ELU. Its values are asked for."
+        )
+    agree(got, np.where(z > 0, z, 2.0 * left), what="ELU(z)", inputs={"z": z})
+    tiny = np.array([-1e-12])
+    if not same(call(answer, tiny, alpha=2.0), [2.0 * math.expm1(-1e-12)], atol=0.0):
+        hint = "Close to zero e^z - 1 loses almost all its digits. NumPy has a function for it."
+        raise Mistake("digits-lost-near-zero", hint)
+
+
+@exercise("activations.softmax_backward", title="Back through softmax", level="medium", minutes=15)
+def softmax_backward(answer: Any) -> None:
+    """Compare the gradient of three rows with the full Jacobian of each row times its dp."""
+    rng = np.random.default_rng(0)
+    scores, dp = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    want = np.stack([(np.diag(r) - np.outer(r, r)) @ g for r, g in zip(p, dp, strict=True)])
+    got = array(call(answer, p, dp), "The gradient", shape=p.shape)
+    if same(got, p * (1 - p) * dp):
+        hint = "You kept the diagonal of the Jacobian alone. Raising one score lowers all others."
+        raise Mistake("diagonal-only", hint)
+    if same(got, -want):
+        raise Mistake("sign-reversed", "Each entry is right but for its sign.")
+    if same(got, want / p):
+        raise Mistake(
+            "p-left-out", "The bracket is right; each of its entries is still to be weighed."
+        )
+    if same(got, p * (dp - (p * dp).sum())) or same(got, p * (dp - (p * dp).sum(axis=0))):
+        hint = (
+            "The sum runs over the classes of one row, and each row has its own. Which axis is it?"
+        )
+        raise Mistake("rows-mixed", hint)
+    agree(got, want, what="The gradient with respect to the scores")
+
+
+@exercise(
+    "activations.find_coupling",
+    title="Catch the softmax that couples its rows",
+    level="medium",
+    minutes=15,
+)
+def find_coupling(answer: Any) -> None:
+    """Try the learner's test on softmaxes whose rows are, and are not, independent."""
+    rows_seen: list[int] = []
+
+    def says(softmax: Any) -> bool:
+        def spied(z: Any) -> Any:
+            scores = np.asarray(z, float)
+            rows_seen.append(len(scores) if scores.ndim == 2 else 1)
+            return softmax(np.atleast_2d(scores))
+
+        found = call(answer, spied)
+        if not isinstance(found, bool | np.bool_):
+            raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
+        return bool(found)
+
+    if says(_softmax):
+        raise Mistake("false-alarm", "You accuse a softmax that treats each row on its own.")
+    if says(lambda z: _softmax(z / 2)):
+        hint = (
+            "You accuse a softmax with the temperature 2. Its values differ from softmax at 1, but"
+        )
+        raise Mistake("compared-with-a-formula", f"{hint} its rows do not know of each other.")
+    by_sum = says(lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum())
+    by_maximum = says(_coupled_by_maximum)
+    if not (by_sum and by_maximum) and max(rows_seen, default=1) < 2:
+        hint = (
+            "You call it with one row at a time. With one row there is nobody to be coupled with."
+        )
+        raise Mistake("one-row-only", hint)
+    if not by_sum:
+        raise Mistake(
+            "sum-not-noticed", "A softmax that divides by the sum of the batch gets away."
+        )
+    if not by_maximum:
+        hint = "A softmax with one maximum for the batch gets away: your rows are too much alike."
+        raise Mistake("rows-too-calm", hint)
+
+
+@exercise("activations.temperature", title="The slope of a temperature", level="hard", minutes=25)
+def temperature(answer: Any) -> None:
+    """Compare the derivative with a complex step, which has no rounding error."""
+    rng = np.random.default_rng(1)
+    z, dp = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    step = 1e-30
+
+    def loss(t: complex) -> Any:
+        powers = np.exp(z / t)
+        return (dp * powers / powers.sum(axis=1, keepdims=True)).sum(axis=1)
+
+    rows = loss(0.5 + 1j * step).imag / step
+    found = call(answer, z, 0.5, dp)
+    if same(found, rows) or same(found, rows[:, None]):
+        hint = "All rows share the one T, so what each of them says about it is added up."
+        raise Mistake("not-summed-over-rows", hint)
+    got = number(found, "The derivative")
+    at_one = loss(1 + 1j * step).imag.sum() / step
+    for name, value, hint in (
+        ("sign-reversed", -rows.sum(), "The sign: does z / T grow or fall when T grows?"),
+        (
+            "inner-derivative-of-T",
+            -0.25 * rows.sum(),
+            "You stopped at z / T. What is its slope in T?",
+        ),
+        ("one-over-T", 0.5 * rows.sum(), "1 / T has the derivative -1 / T^2, not -1 / T."),
+        ("p-without-T", at_one / 0.25, "Your probabilities are those of T = 1."),
+    ):
+        if same(got, value):
+            raise Mistake(name, hint)
+    agree(got, rows.sum(), what="dL/dT", inputs={"T": 0.5})
+
+
+def _softmax(z: NDArray[Any]) -> NDArray[Any]:
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _coupled_by_maximum(z: NDArray[Any]) -> NDArray[Any]:
+    powers = np.exp(z - z.max())
+    return np.asarray(powers / (powers.sum(axis=1, keepdims=True) + 1e-7))

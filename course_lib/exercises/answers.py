@@ -1,0 +1,146 @@
+"""Compare the learner's values with the right ones, and say precisely where they differ.
+
+All of these raise :class:`~course_lib.exercises.verdict.Mistake` where the answer is wrong, so a
+checker reads from top to bottom: call, look for the typical mistakes, compare.
+
+Chapter: none; this file serves the exercises of all chapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from course_lib.exercises.calling import call, call_in_place, kind_of
+from course_lib.exercises.verdict import Mistake
+
+__all__ = ["agree", "array", "call", "call_in_place", "number", "same"]
+
+
+def number(value: Any, what: str) -> float:
+    """Return a real number as a float.
+
+    Examples
+    --------
+    >>> number(np.float32(0.5), "The loss")
+    0.5
+    >>> number("0.5", "The loss")
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: not-a-number: The loss should be a number, not a str.
+    """
+    numeric = isinstance(value, int | float | np.number | np.ndarray) and not np.iscomplexobj(value)
+    if not numeric or np.size(value) != 1:
+        kind = (
+            f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else kind_of(value)
+        )
+        raise Mistake("not-a-number", f"{what} should be a number, not {kind}.")
+    return float(np.asarray(value).reshape(()))
+
+
+def array(value: Any, what: str, *, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
+    """Return the value as an array of numbers, of that shape if one is given.
+
+    Examples
+    --------
+    >>> array([1.0, 2.0], "It", shape=(2, 1))
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: wrong-shape: It should have the shape (2, 1), but
+    yours has (2,).
+    """
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        found = np.asarray(None)
+    if found.dtype.kind not in "biuf":
+        raise Mistake("not-numbers", f"{what} should be an array of numbers, not {kind_of(value)}.")
+    if shape is not None and found.shape != shape:
+        hint = f"{what} should have the shape {shape}, but yours has {found.shape}."
+        raise Mistake("wrong-shape", hint)
+    return found
+
+
+def same(got: Any, want: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-12) -> bool:
+    """Tell whether two values agree in shape and, up to the tolerances, in all entries.
+
+    Examples
+    --------
+    >>> same([0.1 + 0.2], [0.3]), same([0.3], 0.3), same("0.3", 0.3)
+    (True, False, False)
+    """
+    try:
+        found, wanted = array(got, ""), np.asarray(want)
+    except Mistake:
+        return False
+    if found.shape != wanted.shape:
+        return False
+    return bool(np.allclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def agree(
+    got: Any,
+    want: ArrayLike,
+    *,
+    what: str,
+    inputs: Mapping[str, ArrayLike] | None = None,
+    dtype: Any = None,
+    rtol: float = 1e-9,
+    atol: float = 1e-12,
+) -> None:
+    """Compare a value with the right one; the hint shows the first entry that differs.
+
+    Parameters
+    ----------
+    got : object
+        The learner's value.
+    want : array_like
+        The right one.
+    what : str
+        What it is, as the beginning of a sentence: ``"ELU(z)"``.
+    inputs : Mapping[str, array_like], optional
+        What it was computed from, for the hint; of an array with the shape of `want` the entry
+        that belongs to the differing one is shown.
+    dtype : dtype, optional
+        The dtype that the value must have.
+    rtol, atol : float
+        The tolerances, as in :func:`numpy.allclose`.
+
+    Raises
+    ------
+    Mistake
+        ``not-numbers``, ``wrong-shape``, ``wrong-dtype``, ``not-finite`` or ``wrong-values``.
+
+    Examples
+    --------
+    >>> agree([1.0, 4.1], [1.0, 4.0], what="It", inputs={"x": [1.0, 2.0]})
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: wrong-values: It for x = 2, entry [1]:
+    expected 4, got 4.1.
+    """
+    wanted = np.asarray(want)
+    found = array(got, what, shape=wanted.shape)
+    if dtype is not None and found.dtype != dtype:
+        hint = f"{what} should have the dtype {np.dtype(dtype)}, but yours has {found.dtype}."
+        raise Mistake("wrong-dtype", hint)
+    wrong = ~np.isclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    if not wrong.any():
+        return
+    unfinite = ~np.isfinite(found) & np.isfinite(wanted)
+    mistake, where = ("not-finite", unfinite) if unfinite.any() else ("wrong-values", wrong)
+    index = tuple(int(i) for i in np.argwhere(where)[0])
+    parts = [f"{name} = {_shown(value, wanted, index)}" for name, value in (inputs or {}).items()]
+    place = f" for {', '.join(parts)}" * bool(parts) + f", entry {list(index)}" * bool(index)
+    values = f"expected {wanted[index]:.6g}, got {found[index]:.6g}"
+    raise Mistake(mistake, f"{what}{place}: {values}.")
+
+
+def _shown(value: ArrayLike, wanted: NDArray[Any], index: tuple[int, ...]) -> str:
+    values = np.asarray(value)
+    if values.dtype.kind not in "biuf":
+        return str(value)
+    return f"{values[index]:.6g}" if values.shape == wanted.shape else np.array2string(values)

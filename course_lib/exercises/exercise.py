@@ -1,0 +1,200 @@
+"""An exercise is a checker with a name: it takes an answer and says what is wrong with it.
+
+A checker is a function of the answer that returns nothing if the answer is right, and otherwise
+raises :class:`~course_lib.exercises.verdict.Mistake`. The tools that it needs are in
+:mod:`course_lib.exercises.calling` and :mod:`course_lib.exercises.answers`.
+
+Chapter: none; this file serves the exercises of all chapters.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from course_lib.exercises.verdict import NOT_YET, Mistake, Verdict
+
+Checker = Callable[[Any], None]
+Level = Literal["easy", "medium", "hard"]
+
+LEVELS = ("easy", "medium", "hard")
+"""The levels, in the order in which they stand in a chapter."""
+
+_EXERCISES: dict[str, Exercise] = {}
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: its name, what stands at its head in the book, and its checker.
+
+    Parameters
+    ----------
+    name : str
+        The chapter's name without its number, a dot, and a name of its own: ``"activations.elu"``.
+    title : str
+        Its heading in the book.
+    level : str
+        ``"easy"``, ``"medium"`` or ``"hard"``.
+    minutes : int
+        How long it may take a learner who has read the chapter.
+    checker : Callable
+        Takes the answer; raises :class:`~course_lib.exercises.verdict.Mistake` if it is wrong.
+
+    Examples
+    --------
+    >>> find("activations.elu").level
+    'easy'
+    """
+
+    name: str
+    title: str
+    level: Level
+    minutes: int
+    checker: Checker
+
+    def judge(self, answer: Any) -> Verdict:
+        """Return the verdict on an answer, whatever the answer is; print nothing.
+
+        Examples
+        --------
+        >>> find("activations.elu").judge("a text").mistake
+        'not-a-function'
+        """
+        if _is_open(answer):
+            return Verdict(self.name, False, NOT_YET, "replace each ... by your answer")
+        try:
+            self.checker(answer)
+        except Mistake as mistake:
+            return Verdict(self.name, False, mistake.name, mistake.hint)
+        except Exception as error:
+            # Of a kind that the checker did not think of; a learner gets no traceback.
+            hint = f"Your answer cannot be used ({type(error).__name__}: {error})."
+            hint += " Compare its kind and its shape with what the task asks for."
+            return Verdict(self.name, False, "not-understood", hint)
+        return Verdict(self.name, True)
+
+
+def exercise(name: str, *, title: str, level: Level, minutes: int) -> Callable[[Checker], Checker]:
+    """Make a function the checker of an exercise; it is returned unchanged.
+
+    The parameters are those of :class:`Exercise`.
+
+    Raises
+    ------
+    ValueError
+        If the name does not start with that of the file or exists already, or the level or the
+        number of minutes cannot be.
+
+    Examples
+    --------
+    >>> exercise("activations.elu", title="ELU", level="trivial", minutes=5)
+    Traceback (most recent call last):
+    ...
+    ValueError: exercise 'activations.elu' has the level 'trivial'; there are easy, medium, hard
+    """
+    if level not in LEVELS:
+        known = ", ".join(LEVELS)
+        raise ValueError(f"exercise {name!r} has the level {level!r}; there are {known}")
+    if minutes < 1:
+        raise ValueError(f"exercise {name!r} takes {minutes} minutes; write at least 1")
+
+    def register(checker: Checker) -> Checker:
+        file = checker.__module__.rpartition(".")[2]
+        if name.partition(".")[0] != file or name.count(".") != 1:
+            raise ValueError(f"exercise {name!r} stands in {file}.py; name it '{file}.<exercise>'")
+        if name in _EXERCISES and _EXERCISES[name].checker.__qualname__ != checker.__qualname__:
+            raise ValueError(f"there are two exercises {name!r}; rename one")
+        _EXERCISES[name] = Exercise(name, title, level, minutes, checker)
+        return checker
+
+    return register
+
+
+def find(name: str) -> Exercise:
+    """Return the exercise of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message says which name is closest.
+
+    Examples
+    --------
+    >>> find("activations.elu").title
+    'ELU with its alpha'
+    >>> find("activations.ellu")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown exercise 'activations.ellu'; the closest are activations.elu
+    """
+    file = name.partition(".")[0]
+    if file in _files():
+        importlib.import_module(f"course_lib.exercises.{file}")
+    if name not in _EXERCISES:
+        # Only now all files are loaded, and the module that only a misspelt name needs.
+        import difflib
+
+        near = ", ".join(difflib.get_close_matches(name, names(), cutoff=0.75))
+        closest = f"the closest are {near}" if near else "exercises.names() lists them all"
+        raise ValueError(f"unknown exercise {name!r}; {closest}")
+    return _EXERCISES[name]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all exercises, sorted.
+
+    Examples
+    --------
+    >>> "activations.elu" in names()
+    True
+    """
+    for file in _files():
+        importlib.import_module(f"course_lib.exercises.{file}")
+    return tuple(sorted(_EXERCISES))
+
+
+def check(name: str, answer: Any) -> Verdict:
+    """Check an answer, print the verdict and return it.
+
+    Parameters
+    ----------
+    name : str
+        The exercise, as in the book.
+    answer : object
+        What the exercise asks for: most often a function. As long as it is None or ``...``, or a
+        function that raises NotImplementedError or returns nothing, the verdict is "not yet".
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise. What the answer does wrong never raises.
+
+    Examples
+    --------
+    >>> from course_lib.activations import elu
+    >>> verdict = check("activations.elu", lambda z, alpha: elu(z))
+    activations.elu: alpha-ignored
+      Hint: Your values are those of alpha = 1. Where z is below zero, alpha has to come in.
+    >>> verdict.passed
+    False
+    """
+    verdict = find(name).judge(answer)
+    print(verdict)
+    return verdict
+
+
+def _files() -> list[str]:
+    package = importlib.import_module("course_lib.exercises")
+    return [module.name for module in pkgutil.iter_modules(package.__path__)]
+
+
+def _is_open(answer: Any) -> bool:
+    """Tell whether an answer, or a part of it, has not been written yet."""
+    if answer is None or answer is Ellipsis:
+        return True
+    if isinstance(answer, Mapping):
+        return any(value is Ellipsis for value in answer.values())
+    return isinstance(answer, Sequence) and any(part is Ellipsis for part in answer)
