@@ -1,4 +1,4 @@
-"""Cuts the theme's script of two thousand icons down to those that the pages show: 1.5 MB to 0.1 MB."""
+"""Cuts the theme's script of two thousand icons down to those that are shown: 1.5 MB to 0.1 MB."""
 
 from __future__ import annotations
 
