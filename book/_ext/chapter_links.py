@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sphinx.util import logging
 _LINE = re.compile(r"\bChapters?: (?P<names>[^.]+)\.?\s*$")
 
 
+@cache
 def chapter_names(chapters: Path) -> dict[str, str]:
     """Map lower-case titles and file names to document names such as ``chapters/06_losses``."""
     names = {}
