@@ -32,9 +32,6 @@ PENDING = {
     "13_initialisation",
     "14_numpy_network",
     "15_pytorch_network",
-    "17_bug_museum",
-    "18_where_time_goes",
-    "19_dask",
     "20_data_parallel",
     "21_collectives",
     "22_async_local_compressed",
@@ -42,7 +39,6 @@ PENDING = {
     "24_sharded_optimizers",
     "25_ddp_on_dask",
     "27_clusters",
-    "28_search",
     "31_conclusion",
 }
 
