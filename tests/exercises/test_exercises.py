@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import subprocess
 import sys
 import time
-from collections import Counter
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from .pages import CHAPTERS, OnPage, cells, on_page, run
 
 # Chapters whose exercises are still to be written; whoever writes them removes the line.
 PENDING = {
-    "04_weights",
     "06_losses",
     "07_forward",
     "08_backpropagation",
@@ -41,10 +41,8 @@ PENDING = {
     "23_pipeline_tensor",
     "24_sharded_optimizers",
     "25_ddp_on_dask",
-    "26_when_workers_die",
     "27_clusters",
     "28_search",
-    "29_applications",
     "31_conclusion",
 }
 
@@ -69,9 +67,8 @@ def _solution(name: str) -> OnPage:
     return _there("solutions", "solution")[name]
 
 
-def _wrong(name: str) -> dict[str, Any]:
-    module = importlib.import_module(f".test_{name.partition('.')[0]}", __package__)
-    return module.WRONG[name]
+def _tests_of(name: str) -> ModuleType:
+    return importlib.import_module(f".test_{name.partition('.')[0]}", __package__)
 
 
 def _said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -93,18 +90,21 @@ def test_there_are_as_many_exercises_as_promised() -> None:
     assert len(NAMES) >= 90 - 3 * len(PENDING)
 
 
-@pytest.mark.parametrize(
-    ("folder", "key"), [("chapters", "exercise"), ("solutions", "solution")], ids=str
-)
-def test_the_pages_and_the_package_have_the_same_exercises(folder: str, key: str) -> None:
+@pytest.mark.parametrize("stem", CHAPTERS)
+@pytest.mark.parametrize(("folder", "key"), [("chapters", "exercise"), ("solutions", "solution")])
+def test_page_and_package_have_the_same_exercises(stem: str, folder: str, key: str) -> None:
     """Each stands once in the book, in the file of its chapter, under its label and its title."""
-    found = [(stem, x) for stem in CHAPTERS for x in on_page(folder, stem, key)]
-    assert Counter(x.name for _, x in found) == Counter(NAMES)
-    for stem, x in found:
+    found = on_page(folder, stem, key)
+    assert sorted(x.name for x in found) == [name for name in NAMES if _stem(name) == stem]
+    for x in found:
         prefix = {"exercise": ("ex", "Exercise: "), "solution": ("sol", "")}[key]
-        assert stem == _stem(x.name)
         assert x.label == f"{prefix[0]}-{x.name}".replace(".", "-").replace("_", "-")
         assert x.title == prefix[1] + exercises.find(x.name).title
+
+
+def test_no_exercise_is_without_a_chapter() -> None:
+    """The file of a checker is named as a chapter without its number."""
+    assert [name for name in NAMES if _stem(name) not in CHAPTERS] == []
 
 
 def test_no_solution_notebook_is_without_a_chapter() -> None:
@@ -159,9 +159,19 @@ def test_the_solution_passes(name: str, capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_typical_mistakes_are_named(name: str) -> None:
-    """At least two; tests/exercises/test_<chapter>.py has them and proves their verdicts."""
-    assert len(_wrong(name)) >= 2
-    assert not {"not-yet", "not-understood"} & set(_wrong(name))
+    """At least two; the test of the chapter proves that they get these names."""
+    mistakes = set(_tests_of(name).WRONG[name])
+    assert len(mistakes) >= 2
+    assert not {"not-yet", "not-understood"} & mistakes
+
+
+@pytest.mark.parametrize("chapter", sorted({name.partition(".")[0] for name in NAMES}))
+def test_every_chapter_tells_its_wrong_answers_apart(chapter: str) -> None:
+    """Its test has wrong answers for its exercises, no others, and hands them to ``told_apart``."""
+    module = _tests_of(chapter)
+    assert set(module.WRONG) == {n for n in NAMES if n.partition(".")[0] == chapter}
+    tests = [value for key, value in vars(module).items() if key.startswith("test_")]
+    assert any("told_apart" in inspect.signature(test).parameters for test in tests)
 
 
 _SILLY: list[Any] = [
