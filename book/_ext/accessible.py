@@ -1,4 +1,4 @@
-"""Corrects markup that a screen reader would misread: what Sphinx writes, as the standard has it."""
+"""Corrects what Sphinx writes where a screen reader would misread it."""
 
 from __future__ import annotations
 
