@@ -8,7 +8,7 @@ BIN  := $(VENV)/bin
 BOOK := $(VENV)/.installed-book
 ALL  := $(VENV)/.installed-all
 HTML := book/_build/html
-STAGES := lint types unit html html-test notebook-test
+STAGES := lint types unit html html-test browser-test notebook-test
 
 # A virtual environment must not see the packages or the settings of its surroundings.
 export PYTHONNOUSERSITE := 1
@@ -57,7 +57,7 @@ types: $(ALL)  ## check the types of course_lib
 # One BLAS thread per process: two test processes on two cores would otherwise run four.
 unit: export OMP_NUM_THREADS := 1
 unit: $(ALL)  ## run the tests of the package and its docstrings
-	$(BIN)/python -m pytest -n 2 --ignore=tests/book/test_html.py
+	$(BIN)/python -m pytest -n 2 --ignore=tests/book/test_html.py --ignore=tests/browser
 
 # From nothing each time: a page that is not read again gives no warning again, and a page that is
 # gone would stay.
@@ -68,6 +68,9 @@ html: $(BOOK)
 
 html-test: $(ALL)  ## look for faults in the built book
 	BOOK_HTML=$(HTML) $(BIN)/python -m pytest tests/book/test_html.py
+
+browser-test: $(ALL)  ## visit every page of the built book with Chromium
+	BOOK_HTML=$(HTML) $(BIN)/python -m pytest -n 2 tests/browser
 
 notebook-test: export OMP_NUM_THREADS := 1
 notebook-test: $(ALL)  ## run every notebook and compare with its committed outputs
