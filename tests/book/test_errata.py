@@ -299,7 +299,7 @@ def test_one_batch_learns_slowly_and_squared_error_more_so():
         outputs = net.forward(theta, split.x_train[held])[0]
         return float(np.mean(outputs.argmax(axis=1) == split.y_train[held]))
 
-    # 288 images, so one is 0.003; rounding by processor moves a few of them.
+    # 289 images, so one is 0.003; rounding by processor moves a few of them.
     ce = "softmax_cross_entropy"
     assert score("mse", np.eye(10)[y], len(y)) == pytest.approx(measured("mse_one_batch"), abs=0.02)
     assert score(ce, y, len(y)) == pytest.approx(measured("ce_one_batch"), abs=0.02)

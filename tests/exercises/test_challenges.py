@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from course_lib.activations import softmax
 
@@ -111,3 +112,9 @@ WRONG = {
         "wrong-values": lambda z, t, y, T, a: _student(z, t, y, soft=a * T, hard=1, T=T),
     },
 }
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_answers_are_told_apart(name: str, told_apart: Any) -> None:
+    """Each by the name of its mistake and a hint of its own."""
+    told_apart(name, WRONG[name])
