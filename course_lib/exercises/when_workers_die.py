@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,23 @@ def interval(answer: Any) -> None:
         for name, (mtbf, hint) in typical.items():
             if math.isclose(got, math.sqrt(2 * cost * mtbf), rel_tol=1e-6):
                 raise Mistake(name, hint)
-        if math.isclose(got, 2 * cost * gang, rel_tol=1e-6):
-            raise Mistake("root-forgotten", "This is the square of the interval.")
         want = math.sqrt(2 * cost * gang)
+        if math.isclose(got, want**2, rel_tol=1e-6):
+            raise Mistake("root-forgotten", "This is the square of the interval.")
         if not math.isclose(got, want, rel_tol=1e-6):
             hint = f"For {cost:g} s, {machines} machines, {hours:g} h: expected {want:.6g} s, "
             raise Mistake("wrong-values", hint + f"got {got:.6g}.")
+
+
+def _given(answer: Any, *args: Any, returns: Any = None) -> Callable[[], Any]:
+    """Return a function without arguments, so that call() has none to copy."""
+
+    def given() -> Any:
+        result = answer(*args)
+        return returns if result is None else result
+
+    given.__name__ = getattr(answer, "__name__", given.__name__)
+    return given
 
 
 @exercise(
@@ -48,8 +60,8 @@ def snapshot(answer: Any) -> None:
     """Take a snapshot, go on training in place, and look whether the snapshot has moved."""
     theta = np.array([1.0, 2.0, 3.0])
     state: dict[str, Any] = {"t": 7, "m": np.array([0.1, 0.2, 0.3]), "s": np.array([4.0, 5.0, 6.0])}
-    # In a function without arguments: call() would give the answer copies, and hide the mistake.
-    got = call(lambda: answer(theta, state, 2, 5))
+    # The arrays themselves: with copies, an answer that keeps them could not be told.
+    got = call(_given(answer, theta, state, 2, 5))
     if not isinstance(got, dict):
         raise Mistake("not-a-dict", f"Return a dict, not {got!r:.60}.")
     missing = [name for name in ("theta", "state", "epoch", "step") if name not in got]
@@ -60,20 +72,17 @@ def snapshot(answer: Any) -> None:
         raise Mistake("wrong-place", "The snapshot was taken in epoch 2, step 5.")
     if not isinstance(got["state"], dict) or set(got["state"]) != set(state):
         raise Mistake("state-incomplete", f"The state holds {', '.join(state)}: keep all of it.")
-    theta *= -1
-    state["m"] *= -1
-    state["s"] *= -1
+    for moved in (theta, state["m"], state["s"]):
+        moved *= -1
     state["t"] = 8
     if not np.array_equal(array(got["theta"], "theta"), [1.0, 2.0, 3.0]):
         hint = "After more steps in place, the snapshot's theta has changed: it is the same array."
         raise Mistake("theta-shared", hint)
     kept = got["state"]
     if kept is state or kept["t"] != 7:
-        hint = "The snapshot holds the optimizer's own dict; at the next step it changes."
-        raise Mistake("state-shared", hint)
+        raise Mistake("state-shared", "The optimizer's own dict is kept: the next step changes it.")
     if not (np.array_equal(kept["m"], [0.1, 0.2, 0.3]) and np.array_equal(kept["s"], [4, 5, 6])):
-        hint = "The dict is a new one, but the arrays in it are the optimizer's own."
-        raise Mistake("shallow-copy", hint)
+        raise Mistake("shallow-copy", "The dict is new, but its arrays are the optimizer's own.")
 
 
 @exercise(
@@ -160,9 +169,6 @@ class _Disk:
         del self.files[name]
         self.unflushed.discard(name)
 
-    def read(self, name: str) -> bytes:
-        return self.files[name]
-
 
 @exercise(
     "when_workers_die.atomic", title="Save, whenever the power goes", level="hard", minutes=25
@@ -171,7 +177,7 @@ def atomic(answer: Any) -> None:
     """Let the power go before each operation, and after the last; read the file each time."""
     old, new = b"the old state", b"the new state, which is longer"
     disk = _Disk(0)
-    call(lambda: answer(disk, "state", new) or "done")
+    call(_given(answer, disk, "state", new, returns="done"))
     if disk.files.get("state") != new:
         raise Mistake("not-saved", "Without any crash, the file does not hold the new content.")
     for crash in range(1, len(disk.log) + 2):
