@@ -11,13 +11,14 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from course_lib.arrays import Array
 from course_lib.parallel.algorithms import ordered_all_reduce
@@ -87,10 +88,17 @@ class TorchComm(Layered, Reduces):
         timeout = timedelta(seconds=base.timeout)
         # A communicator of threads or of this machine's processes does not know its host.
         host = host or str(getattr(base, "host", "127.0.0.1"))
-        self._store = self._meet(host, port, timeout)
-        dist.init_process_group(
-            backend, store=self._store, rank=base.rank, world_size=base.size, timeout=timeout
-        )
+        try:
+            self._store = self._meet(host, port, timeout)
+            dist.init_process_group(
+                backend, store=self._store, rank=base.rank, world_size=base.size, timeout=timeout
+            )
+        except RuntimeError as error:
+            if isinstance(error, ParallelError):
+                raise
+            _forget_failed_group()
+            base.check()  # the others may have been told to stop
+            raise self._lost(error, "connecting to") from error
 
     def _meet(self, host: str, port: int, timeout: timedelta) -> TCPStore:
         """Open the store on rank 0, tell the others where, and connect them."""
@@ -140,10 +148,7 @@ class TorchComm(Layered, Reduces):
         except RuntimeError as error:
             if isinstance(error, ParallelError):
                 raise
-            raise WorkerLost(
-                f"rank {self.rank} lost the connection to another rank{self._at}: {error}",
-                step=self.step,
-            ) from error
+            raise self._lost(error, "adding with") from error
         self.counters.waiting += time.perf_counter() - start
 
     def _done(self, work: dist.Work) -> bool:
@@ -158,9 +163,29 @@ class TorchComm(Layered, Reduces):
             return False
         return True
 
+    def _lost(self, error: RuntimeError, what: str) -> ParallelError:
+        return WorkerLost(
+            f"rank {self.rank} lost the connection to another rank{self._at} while {what} it by "
+            f"PyTorch: {error}",
+            step=self.step,
+        )
+
     @property
     def _at(self) -> str:
         return "" if self.step is None else f" (step {self.step})"
+
+
+def _forget_failed_group() -> None:
+    """Let this process join a group with others again.
+
+    PyTorch names groups by counting them, processes must agree on the name, and only the end of a
+    group sets the count back: a group that has failed to begin would leave this process one ahead
+    of those to come.
+    """
+    with suppress(RuntimeError):
+        if not dist.is_initialized():
+            dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+        dist.destroy_process_group()
 
 
 def _problem(backend: str) -> str:

@@ -22,27 +22,20 @@ Run = Callable[..., list[Any]]
 
 
 @pytest.fixture(scope="module")
-def clusters() -> Iterator[Callable[[bool], Any]]:
-    """Dask clusters of three workers, of processes or of threads, each started when asked for."""
+def threads_client() -> Iterator[Any]:
+    """Three Dask workers that are threads of this process."""
     distributed = pytest.importorskip("distributed")
-    opened: dict[bool, tuple[Any, Any]] = {}
-
-    def client(processes: bool) -> Any:
-        if processes not in opened:
-            cluster = distributed.LocalCluster(
-                n_workers=3,
-                threads_per_worker=1,
-                processes=processes,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-            )
-            opened[processes] = cluster, distributed.Client(cluster, set_as_default=False)
-        return opened[processes][1]
-
-    yield client
-    for cluster, client_ in opened.values():
-        client_.close()
-        cluster.close()
+    with (
+        distributed.LocalCluster(
+            n_workers=3,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 class OnPretendedHosts:
@@ -80,7 +73,7 @@ CHANNELS = [
 ]
 
 
-@pytest.fixture(scope="module", params=CHANNELS)
+@pytest.fixture(params=CHANNELS)
 def run(request: pytest.FixtureRequest) -> Run:
     """Run fn(comm) as ranks, on each channel."""
     channel, _, where = request.param.partition(", ")
@@ -89,12 +82,13 @@ def run(request: pytest.FixtureRequest) -> Run:
     if where == "threads":
         over = OnPretendedHosts if channel == "hierarchical" else OnChannel
         return lambda n, fn, **options: run_threads(n, over(fn), **options)
-    clusters = request.getfixturevalue("clusters")
     if where == "processes":
+        request.getfixturevalue("quick_processes")
         return in_processes
     from course_lib.parallel import gang
 
-    client = clusters(where != "dask in one process")
+    name = "threads_client" if where == "dask in one process" else "client"
+    client = request.getfixturevalue(name)
     if channel == "gloo":
         pytest.importorskip("torch")
         client.run(exec, "import torch.distributed")  # takes seconds, once

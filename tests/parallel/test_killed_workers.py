@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -12,9 +11,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("distributed")
-
-import dask
-import distributed
 
 from course_lib import Adam, mlp
 from course_lib.parallel import Compressed, LocalSGD, TopK, ZeRO1, gang, train
@@ -50,23 +46,6 @@ def idle(client):
     while any(client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not any(client.processing().values())
-
-
-@pytest.fixture(scope="module")
-def client():
-    """Three workers, each started again however often it is killed."""
-    # Dask gives a lost worker up if the next one of its name is missing 15 s later.
-    with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
-        distributed.LocalCluster(
-            n_workers=3,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
 
 
 class Killer:

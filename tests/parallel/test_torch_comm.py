@@ -20,6 +20,7 @@ from course_lib.parallel.collectives import all_agree, all_reduce, barrier
 from course_lib.parallel.comm import TorchComm, run_processes, run_threads
 from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed, WorkerLost
 
+# Only one test starts its processes as users do: importing PyTorch takes each some seconds.
 pytestmark = pytest.mark.timeout(110)
 
 
@@ -145,11 +146,35 @@ def misbehave(comm, how):
         ("sleep", CommTimeout, r"rank 0 waited 0.5 s for the others to come .*\(step 5\)"),
     ],
 )
-def test_a_rank_that_dies_fails_or_sleeps_is_an_error_in_time(how, error, sentence):
+def test_a_rank_that_dies_fails_or_sleeps_is_an_error_in_time(
+    quick_processes, how, error, sentence
+):
     start = time.monotonic()
     with pytest.raises(error, match=sentence):
         run_processes(2, misbehave, how)
     assert time.monotonic() - start < 50  # importing PyTorch twice is most of it
+
+
+def try_twice(comm):
+    """The first time rank 1 fails to begin, and rank 0 waits for it in vain."""
+    begin, patience = torch.distributed.init_process_group, comm.timeout
+
+    def fail(*args, **kwargs):
+        torch.distributed.init_process_group = begin
+        raise RuntimeError("on purpose")
+
+    if comm.rank == 1:
+        torch.distributed.init_process_group = fail
+    comm.timeout = 1.0
+    with pytest.raises(WorkerLost, match=f"rank {comm.rank} lost .* while connecting to it"):
+        TorchComm(comm)
+    comm.timeout = patience
+    barrier(comm)
+    return sums(comm, "gloo")
+
+
+def test_a_group_that_did_not_begin_does_not_prevent_the_next(quick_processes):
+    check(run_processes(2, try_twice), "gloo")
 
 
 def test_one_process_can_not_have_two_groups(monkeypatch):
