@@ -1,0 +1,147 @@
+"""Exercises on what DistributedDataParallel does with shares, statistics and buckets.
+
+Chapter: PyTorch DDP on Dask.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from course_lib.exercises.answers import agree, call, number, same
+from course_lib.exercises.exercise import exercise
+from course_lib.exercises.verdict import Mistake
+
+
+@exercise(
+    "ddp_on_dask.scale", title="The number to call backward on", level="easy", minutes=10
+)  # fmt: skip
+def scale(answer: Any) -> None:
+    """Three ranks with 4, 2 and no rows: the average of their numbers is the global mean."""
+    losses = [np.array([1.0, 2.0, 3.0, 5.0]), np.array([10.0, 30.0]), np.zeros(0)]
+    got = [number(call(answer, own, 6, 3), "The number") for own in losses]
+    want = [float(own.sum()) * 3 / 6 for own in losses]
+    if not np.isfinite(got).all():
+        hint = "A rank may have no rows. Its number is 0, and yours is not even a number."
+        raise Mistake("empty-share", hint)
+    if same(got[:2], [own.mean() for own in losses[:2]]):
+        hint = "You take each rank's own mean. DDP's average of it is a mean of means."
+        raise Mistake("mean-of-own-rows", hint)
+    if same(got, [own.sum() / 6 for own in losses]):
+        hint = "Right if the ranks were added. DDP averages them: something divides once too often."
+        raise Mistake("average-forgotten", hint)
+    if same(got, [own.sum() for own in losses]):
+        raise Mistake("not-divided", "The sum alone grows with the batch. Who divides by its rows?")
+    if same(got, [own.sum() / 18 for own in losses]):
+        hint = "You divide by the ranks. DDP does that as well, so it has to be undone."
+        raise Mistake("divided-twice", hint)
+    agree(got, want, what="The number of each rank")
+
+
+@exercise("ddp_on_dask.share", title="Rows without padding", level="medium", minutes=15)
+def share(answer: Any) -> None:
+    """Every row of a batch on one rank, once, and as even as can be; any cut is right."""
+    for n, size in ((10, 4), (7, 3), (8, 2), (2, 3)):
+        batch = [100 + 3 * i for i in range(n)]
+        parts = [call(answer, list(batch), rank, size) for rank in range(size)]
+        where = f"Of {n} rows on {size} ranks"
+        try:
+            parts = [[int(row) for row in part] for part in parts]
+        except (TypeError, ValueError):
+            raise Mistake("not-rows", "Return a list with some of the numbers of batch.") from None
+        taken = Counter(row for part in parts for row in part)
+        if set(taken) - set(batch):
+            hint = f"{where} you return numbers that are not in the batch: places are not rows."
+            raise Mistake("places-not-rows", hint)
+        if any(count > 1 for count in taken.values()):
+            hint = f"{where} {max(taken, key=lambda row: taken[row])} is used more than once."
+            raise Mistake("rows-repeated", f"{hint} That is the padding that we want to avoid.")
+        if len(taken) < n:
+            hint = f"{where} {n - len(taken)} are on no rank. Where does the remainder go?"
+            raise Mistake("rows-dropped", hint)
+        sizes = [len(part) for part in parts]
+        if max(sizes) - min(sizes) > 1:
+            hint = f"{where} the ranks get {sizes}. The slowest rank decides: make them more even."
+            raise Mistake("uneven", hint)
+
+
+@exercise(
+    "ddp_on_dask.batch_statistics", title="The variance of a batch that nobody sees",
+    level="medium", minutes=20,
+)  # fmt: skip
+def batch_statistics(answer: Any) -> None:
+    """Shards of unequal size and level, against the statistics of all rows together."""
+    rng = np.random.default_rng(0)
+    levels = ((0.0, 7), (4.0, 2), (-2.0, 5))
+    shards = [rng.normal(level, 1 + abs(level), size=n) for level, n in levels]
+    n = np.array([len(s) for s in shards])
+    means, variances = np.array([s.mean() for s in shards]), np.array([s.var() for s in shards])
+    whole = np.concatenate(shards)
+    got = call(answer, n, means, variances)
+    if not (isinstance(got, tuple | list | np.ndarray) and np.shape(got) == (2,)):
+        raise Mistake("not-a-pair", "Return two numbers: the mean and the variance.")
+    if same(got[0], means.mean()):
+        hint = "Your mean gives a small shard as much weight as a large one."
+        raise Mistake("shards-not-weighted", hint)
+    agree(got[0], whole.mean(), what="The mean")
+    if same(got[1], (n * variances).sum() / n.sum()) or same(got[1], variances.mean()):
+        hint = "Your variance knows the spread within the shards. Their means are spread, too."
+        raise Mistake("between-forgotten", hint)
+    if same(got[1], whole.var(ddof=1)):
+        hint = "You divide by N - 1. Normalisation uses the variance of these rows: divide by N."
+        raise Mistake("divided-by-n-minus-one", hint)
+    spread = (means - means.mean()) ** 2
+    if same(got[1], (n * (variances + spread)).sum() / n.sum()):
+        hint = (
+            "The spread of the means is around the mean of ALL rows, not around their plain mean."
+        )
+        raise Mistake("around-the-wrong-mean", hint)
+    agree(got[1], whole.var(), what="The variance")
+
+
+@exercise(
+    "ddp_on_dask.exchange_ends", title="When the last bucket is home", level="hard", minutes=30
+)
+def exchange_ends(answer: Any) -> None:
+    """Gradients that fill one, several and no whole buckets; times that binary numbers hold."""
+    cases = (
+        ([1.0, 2.0, 3.0, 4.0], [4, 4, 4, 4], 8),
+        ([1.0, 2.0, 3.0, 4.0], [4, 4, 4, 2], 8),
+        ([1.0, 5.0, 5.5, 20.0], [8, 8, 8, 4], 8),
+        ([2.0, 3.0], [1, 1], 100),
+    )
+    alpha, beta = 0.5, 0.25
+
+    def ends(
+        ready: list[float], sizes: list[int], limit: int, *,
+        queue: bool = True, last: bool = True, at: int = -1, overlap: bool = True,
+    ) -> float:  # fmt: skip
+        end, bucket, done = 0.0, [], []
+        for i, (r, n) in enumerate(zip(ready, sizes, strict=True)):
+            bucket.append((r, n))
+            full = sum(m for _, m in bucket) >= limit
+            if full or (last and i == len(ready) - 1):
+                begin = bucket[at][0] if overlap else ready[-1]
+                end = max(end if queue else 0.0, begin) + alpha + beta * sum(m for _, m in bucket)
+                done.append(end)
+                bucket = []
+        return max(done, default=0.0)
+
+    got = [number(call(answer, *case, alpha, beta), "The time") for case in cases]
+    wrong: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("no-overlap", {"overlap": False}, "You wait until backward is over. A full bucket leaves "
+         "at once."),
+        ("buckets-at-once", {"queue": False}, "Your buckets travel side by side. A bucket waits "
+         "until the one before it is home."),
+        ("ready-at-the-first", {"at": 0}, "A bucket can leave when its LAST gradient is ready, not "
+         "its first."),
+        ("last-bucket-forgotten", {"last": False}, "At the end a bucket that is not full has to "
+         "leave as well."),
+    )  # fmt: skip
+    want = [ends(*case) for case in cases]
+    for mistake, change, hint in wrong:
+        if same(got, [ends(*case, **change) for case in cases]):
+            raise Mistake(mistake, hint)
+    agree(got, want, what="The time for each of four backward passes")
