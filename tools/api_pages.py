@@ -70,7 +70,7 @@ PARALLEL = {
         "Channels",
         "parallel.channels parallel.in_process parallel.faults parallel.shared_memory*"
         " parallel.dask_comm parallel.torch_comm parallel.torch_group* parallel.hierarchical"
-        " parallel.layered parallel.pipes parallel.processes* parallel.mailbox",
+        " parallel.layered parallel.pipes parallel.processes* parallel.mailbox*",
     ),
     "torch_ddp": ("PyTorch's DDP on Dask", "parallel.torch_ddp*"),
     "sources": ("Data larger than memory", "parallel.sources* parallel.data_plan"),
@@ -87,7 +87,7 @@ PARALLEL = {
     "launch": (
         "Launching a gang of ranks",
         "parallel.launch parallel.reserve parallel.rank parallel.watch parallel.outcome"
-        " parallel.revive parallel.ask parallel.orphans parallel.cluster parallel.needs",
+        " parallel.revive parallel.ask parallel.orphans parallel.cluster* parallel.needs",
     ),
     "recovery": (
         "Failures and restarts",
@@ -95,7 +95,7 @@ PARALLEL = {
     ),
     "replica": (
         "What a rank does",
-        "parallel.replica parallel.prepare parallel.job parallel.local_gradient parallel.noise"
+        "parallel.replica* parallel.prepare parallel.job parallel.local_gradient parallel.noise"
         " parallel.clock parallel.epoch_record parallel.torch_backend",
     ),
 }

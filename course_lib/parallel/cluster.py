@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import queue
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from dask import config
-from distributed import Client, LocalCluster, Security, get_worker
+from distributed import Client, LocalCluster, Security
 from distributed.system import MEMORY_LIMIT
 
+from course_lib.parallel.cluster_guard import GUARD, check_main_script, refuse_inside_task
 from course_lib.parallel.errors import ClusterUnreachable, ParallelError
-
-_GUARD = (
-    "The main script starts worker processes, and each of them runs the script again to learn its "
-    "functions. Put the part that starts the training under\n\n"
-    '    if __name__ == "__main__":\n        main()\n\n'
-    "so that only the first process runs it."
-)
 
 
 @contextlib.contextmanager
@@ -64,7 +55,7 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
     -----
     Chapter: data parallelism.
     """
-    _refuse_inside_task()
+    refuse_inside_task()
     if client is None:
         with _private_cluster(workers) as cluster, _open(cluster, None, timeout) as own:
             yield own
@@ -140,7 +131,7 @@ class _Client(Client):
 
 @contextlib.contextmanager
 def _private_cluster(workers: int) -> Iterator[LocalCluster]:
-    _check_main_script()
+    check_main_script()
     before = dict(os.environ)
     try:
         cluster = LocalCluster(
@@ -158,7 +149,7 @@ def _private_cluster(workers: int) -> Iterator[LocalCluster]:
     except RuntimeError as error:
         raise ParallelError(
             f"the {workers} worker processes did not start ({error}). Most often the reason is "
-            f"this. {_GUARD}"
+            f"this. {GUARD}"
         ) from error
     finally:
         # Dask leaves in this process what it sets for the workers: OMP_NUM_THREADS=1 and more.
@@ -180,29 +171,3 @@ def _restore(before: Mapping[str, str], names: Iterable[str]) -> None:
             os.environ[name] = before[name]
         else:
             os.environ.pop(name, None)
-
-
-def _check_main_script() -> None:
-    """Raise if the worker processes would run the training again instead of starting.
-
-    A new process imports the main script first. While it does, the standard library has marked
-    it as inheriting; starting further processes from there would go on for ever.
-    """
-    inheriting = getattr(multiprocessing.current_process(), "_inheriting", False)
-    script = getattr(sys.modules["__main__"], "__file__", None)  # a notebook has none
-    text = ""
-    with contextlib.suppress(OSError, TypeError):
-        text = Path(script or "").read_text(encoding="utf-8", errors="ignore")
-    if inheriting or (text and "__main__" not in text):
-        raise ParallelError(_GUARD)
-
-
-def _refuse_inside_task() -> None:
-    try:
-        worker = get_worker()
-    except ValueError:
-        return
-    raise ParallelError(
-        f"a parallel run cannot be started from inside a Dask task (on {worker.address}): the "
-        "task would wait for workers while it blocks one. Start it from the main program."
-    )

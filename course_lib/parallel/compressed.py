@@ -8,14 +8,12 @@ Chapter: asynchronous, local and compressed training.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.optimizers import State
 from course_lib.parallel.by_rank import arrays_by_rank, gather_by_rank
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import Comm
@@ -23,6 +21,7 @@ from course_lib.parallel.compressed_exchange import GatherExchange, LowRankExcha
 from course_lib.parallel.compression import Int8, TopK
 from course_lib.parallel.compression_low_rank import PowerSGD
 from course_lib.parallel.local_gradient import LocalGradient
+from course_lib.parallel.replicated import Replicated
 
 if TYPE_CHECKING:
     from course_lib.parallel.job import Job
@@ -83,7 +82,7 @@ class Compressed:
         return CompressedSession(comm, job, clock, self)
 
 
-class CompressedSession:
+class CompressedSession(Replicated):
     """One rank's part of a training with :class:`Compressed`.
 
     Parameters
@@ -97,8 +96,7 @@ class CompressedSession:
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: Compressed) -> None:
         self._comm, self._job, self._clock = comm, job, clock
         self._feedback = strategy.error_feedback
-        self._theta = job.theta.copy()
-        self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
+        super().__init__(job)
         self._local, self._gradient = LocalGradient(comm, job, clock), np.empty_like(self._theta)
         self._exchange: GatherExchange | LowRankExchange
         if isinstance(strategy.codec, PowerSGD):
@@ -128,10 +126,6 @@ class CompressedSession:
         )
         self._clock.lap("compute")
         return loss
-
-    def gather(self) -> tuple[Array, State]:
-        """Return theta and the state: every rank has all of both, so nothing is sent."""
-        return self._theta, self._state
 
     def extra(self) -> dict[str, Array]:
         """Return the residual of each rank, and what the codec remembers."""

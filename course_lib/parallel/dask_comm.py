@@ -24,7 +24,8 @@ from distributed.protocol.serialize import to_serialize
 from course_lib.arrays import Array
 from course_lib.parallel.comm import Tag
 from course_lib.parallel.errors import Aborted, CommTimeout, WorkerLost
-from course_lib.parallel.mailbox import Mailbox, MailboxComm
+from course_lib.parallel.mailbox import Mailbox
+from course_lib.parallel.mailbox_comm import MailboxComm
 
 DELIVER, ABORT = "course_lib_deliver", "course_lib_abort"
 PLUGIN = "course-lib-mailboxes"

@@ -10,7 +10,6 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 from course_lib.arrays import Array
@@ -21,6 +20,7 @@ from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.job import Job
 from course_lib.parallel.local_gradient import LocalGradient, gradient_of, shard
+from course_lib.parallel.replicated import Replicated
 from course_lib.parallel.strategy import Model
 from course_lib.registry import lookup
 
@@ -120,7 +120,7 @@ class SyncSGD:
         return loss, theta, state
 
 
-class SyncSession:
+class SyncSession(Replicated):
     """One rank's part of a training with :class:`SyncSGD`: a replica of theta and of the state.
 
     Parameters
@@ -133,8 +133,7 @@ class SyncSession:
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
         self._comm, self._job, self._clock, self._algorithm = comm, job, clock, algorithm
-        self._theta = job.theta.copy()
-        self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
+        super().__init__(job)
         self._local = LocalGradient(comm, job, clock)
         self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
 
@@ -149,11 +148,3 @@ class SyncSession:
         )
         self._clock.lap("compute")
         return loss
-
-    def gather(self) -> tuple[Array, State]:
-        """Return theta and the state: every rank has all of both, so nothing is sent."""
-        return self._theta, self._state
-
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: theta and the state are all there is."""
-        return {}

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from course_lib.arrays import Array, check_integer
 from course_lib.parallel.comm import Comm, Tag
 from course_lib.parallel.faults import Courier, Faults, RankFaults
-from course_lib.parallel.mailbox import Mailbox, MailboxComm
+from course_lib.parallel.mailbox import Mailbox
+from course_lib.parallel.mailbox_comm import MailboxComm
 from course_lib.parallel.outcome import Outcome, results
 
 # Stopped ranks notice at their next message, so a rank may need as long as a step computes.

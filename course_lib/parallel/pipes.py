@@ -20,7 +20,8 @@ from typing import Any
 from course_lib.arrays import Array
 from course_lib.parallel.comm import Tag
 from course_lib.parallel.errors import CommTimeout
-from course_lib.parallel.mailbox import Mailbox, MailboxComm
+from course_lib.parallel.mailbox import Mailbox
+from course_lib.parallel.mailbox_comm import MailboxComm
 
 
 class Pipes(MailboxComm):

@@ -11,18 +11,17 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 from course_lib.arrays import Array, check_integer
 from course_lib.dropout import noise
 from course_lib.network import Network
-from course_lib.optimizers import State
 from course_lib.parallel.aligned_tree import AlignedTree
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.job import Job
 from course_lib.parallel.local_gradient import gradient_of, shard
+from course_lib.parallel.replicated import Replicated
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class VirtualShards:
         return VirtualSession(comm, job, clock, self.shards)
 
 
-class VirtualSession:
+class VirtualSession(Replicated):
     """One rank's part of a training with :class:`VirtualShards`.
 
     Parameters
@@ -88,8 +87,7 @@ class VirtualSession:
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, shards: int) -> None:
         self._comm, self._job, self._clock, self._shards = comm, job, clock, shards
-        self._theta = job.theta.copy()
-        self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
+        super().__init__(job)
         self._model, self._options = job.model(-(-min(job.batch_size, len(job.x)) // shards))
         # One number more than parameters: the loss travels with its gradient.
         self._tree = AlignedTree(comm, shards, len(self._theta) + 1, self._theta.dtype, clock)
@@ -113,11 +111,3 @@ class VirtualSession:
         self._clock.lap("compute")
         # All know the whole loss: one rank returns it, and the sum over ranks adds only zeros.
         return float(total[-1]) if self._comm.rank == 0 else 0.0
-
-    def gather(self) -> tuple[Array, State]:
-        """Return theta and the state: every rank has all of both."""
-        return self._theta, self._state
-
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: theta and the state are all there is."""
-        return {}

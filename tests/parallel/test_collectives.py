@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from course_lib.parallel.collectives import (
     all_agree,
@@ -18,6 +20,7 @@ from course_lib.parallel.collectives import (
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import traffic
 from course_lib.parallel.errors import RankFailed
+from course_lib.parallel.local_gradient import shard
 
 SIZES = [1, 2, 3, 4, 5, 6, 7, 8]
 ALGORITHMS = ["auto", "ordered", "tree", "ring", "recursive_doubling"]
@@ -223,3 +226,37 @@ def test_unknown_algorithms_and_roots_are_refused():
         run_threads(1, lambda c: reduce_scatter(c, np.zeros(1), "tree"))
     with pytest.raises(RankFailed, match=r"root must be a rank in 0..1, got 2"):
         run_threads(2, lambda c: broadcast(c, np.zeros(1), root=2))
+
+
+ANY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+@ANY
+@given(
+    size=st.integers(1, 9),
+    shape=st.lists(st.integers(0, 7), max_size=3),
+    algorithm=st.sampled_from(ALGORITHMS),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_sums_of_integers_are_exact_for_any_shape_and_number_of_ranks(size, shape, algorithm, seed):
+    """Integers have one sum, in whatever order and pieces they are added."""
+    parts = np.random.default_rng(seed).integers(-(10**6), 10**6, (size, *shape))
+
+    def fn(comm):
+        mine = np.array(parts[comm.rank])
+        scattered = reduce_scatter(comm, mine.reshape(-1).copy())
+        return all_reduce(comm, mine, algorithm), all_gather(comm, scattered)
+
+    for total, pieces in run_threads(size, fn):
+        np.testing.assert_array_equal(total, parts.sum(axis=0))
+        np.testing.assert_array_equal(np.concatenate(pieces), parts.sum(axis=0).ravel())
+
+
+@ANY
+@given(n=st.integers(0, 10**9), size=st.integers(1, 10**4), data=st.data())
+def test_every_row_has_one_rank_and_ranks_differ_by_one_row_at_most(n, size, data):
+    rank = data.draw(st.integers(0, size - 1))
+    part = shard(n, rank, size)
+    assert part.start == (0 if rank == 0 else shard(n, rank - 1, size).stop)
+    assert part.stop == (n if rank == size - 1 else shard(n, rank + 1, size).start)
+    assert n // size <= part.stop - part.start <= -(-n // size)
