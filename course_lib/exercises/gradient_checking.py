@@ -1,0 +1,157 @@
+"""Exercises on differences: how exact they are, and what they say about a gradient.
+
+Chapter: gradient checking.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.exercise import exercise
+from course_lib.exercises.verdict import Mistake
+
+
+@exercise("gradient_checking.slopes", title="All slopes, by nudging", level="easy", minutes=10)
+def slopes(answer: Any) -> None:
+    """Compare with the slopes of a function whose derivatives are known, for a coarse step."""
+    theta, h, n = np.array([0.5, -1.0, 2.0]), 0.1, np.arange(1.0, 4.0)
+
+    def f(t: NDArray[Any]) -> float:
+        return float(np.sum(n * t**3) + t[0] * t[1])
+
+    got = array(call(answer, f, theta, h), "The gradient", shape=(3,))
+    steps = h * np.eye(3)
+    up, down = (np.array([f(theta + sign * e) for e in steps]) for sign in (1, -1))
+    for wrong, name, hint in (
+        ((up - f(theta)) / h, "one-sided", "A step to one side leaves an error of order h."),
+        ((f(theta) - down) / h, "one-sided", "A step back alone leaves an error of order h."),
+        ((up - down) / h, "width-of-one-step", "How far apart are theta + h and theta - h?"),
+        (
+            np.full(3, (f(theta + h) - f(theta - h)) / (2 * h)),
+            "all-moved-at-once",
+            "Only one moves.",
+        ),
+    ):
+        if same(got, wrong):
+            raise Mistake(name, hint)
+    moved = theta + np.tril(np.full((3, 3), h), -1)
+    if same(got, [(f(m + e) - f(m - e)) / (2 * h) for m, e in zip(moved, steps, strict=True)]):
+        raise Mistake(
+            "not-moved-back", "From the second entry on, the ones before are still moved."
+        )
+    agree(got, (up - down) / (2 * h), what="The gradient")
+
+
+@exercise("gradient_checking.extrapolate", title="Better for free", level="medium", minutes=20)
+def extrapolate(answer: Any) -> None:
+    """Compare with the true slope, which polynomials up to the fourth degree must get exactly."""
+    calls: list[float] = []
+
+    def f(t: float) -> float:
+        calls.append(t)
+        return 1.0 + 2.0 * t - 3.0 * t**2 + 4.0 * t**3 - 5.0 * t**4
+
+    t, h = 0.5, 0.1
+    want = 2.0 - 6.0 * t + 12.0 * t**2 - 20.0 * t**3
+    got = number(call(answer, f, t, h), "The slope")
+    points = sorted({round((c - t) / h, 6) for c in calls})
+    near, far = ((f(t + s) - f(t - s)) / (2 * s) for s in (h, 2 * h))
+    for wrong, name, hint in (
+        (near, "no-extrapolation", "This is the central difference with h alone."),
+        (far, "no-extrapolation", "This is the central difference with 2 h alone."),
+        ((near + far) / 2, "plain-mean", "Their mean keeps 2.5 times the error of the better one."),
+        (2 * near - far, "error-taken-as-h", "The error grows with h^2: 2 h makes it four times."),
+        ((4 * far - near) / 3, "exchanged", "Which of the two differences has the larger error?"),
+    ):
+        if same(got, wrong):
+            raise Mistake(name, hint)
+    if not set(points) <= {-2.0, -1.0, 0.0, 1.0, 2.0}:
+        raise Mistake("other-points", f"Use t - 2h ... t + 2h. You asked at t + h times {points}.")
+    agree(got, want, what="The slope", rtol=1e-8)
+
+
+@exercise("gradient_checking.diagnose", title="Name the illness", level="medium", minutes=20)
+def diagnose(answer: Any) -> None:
+    """Try right gradients, wrong factors in both directions, and vectors that point elsewhere."""
+    n = np.random.default_rng(0).normal(size=12)
+    rounding = 1e-10 * np.random.default_rng(1).normal(size=12)
+    turned = np.roll(n, 1)
+    cases = [
+        (n + rounding, "right", "rounding-taken-for-a-fault", "Rounding of 1e-10 is no illness."),
+        (7 * n, "rows", "factor-not-seen", "This gradient is 7 times too long, and 7 is the rows."),
+        (n / 7, "rows", "one-direction-only", "Too SHORT by the rows is the same illness."),
+        (3 * n, "outputs", "factor-not-seen", "This one is 3 times too long: the outputs."),
+        (n / 3, "outputs", "one-direction-only", "Too SHORT by the outputs is the same illness."),
+        (-n, "sign", "sign-not-seen", "This gradient is exactly minus the right one."),
+        (7 * turned, "other", "length-alone", "Its length fits a factor, its direction does not."),
+        (n + 0.1 * turned, "other", "length-alone", "One term too many: not a factor of any kind."),
+        (
+            np.zeros(12),
+            "other",
+            "zero-not-handled",
+            "A gradient of zeros is no multiple of interest.",
+        ),
+    ]
+    for g, want, name, hint in cases:
+        try:
+            found = call(answer, g, n, 7, 3)
+        except Mistake as mistake:
+            if mistake.name == "raises-an-error" and not g.any():
+                raise Mistake("zero-not-handled", f"A gradient of zeros: {mistake.hint}") from None
+            raise
+        if found not in ("right", "rows", "outputs", "sign", "other"):
+            raise Mistake("not-a-diagnosis", f"{found!r} is none of the five words of the task.")
+        if found != want:
+            raise Mistake(name, f"{hint} Yours says {found!r} instead of {want!r}.")
+
+
+@exercise("gradient_checking.estimate", title="How wrong is it?", level="hard", minutes=30)
+def estimate(answer: Any) -> None:
+    """Compare with the error of a gradient that is wrong by a known vector."""
+    size, K = 60, 400
+    target = np.linspace(-1, 1, size)
+    calls = 0
+
+    def loss(t: NDArray[Any]) -> float:
+        nonlocal calls
+        calls += 1
+        return float(np.sum((t - target) ** 2))
+
+    theta = np.random.default_rng(2).normal(size=size)
+    right = 2 * (theta - target)
+    d = np.random.default_rng(3).normal(size=size)
+    wrong = right + 0.5 * np.linalg.norm(right) * d / np.linalg.norm(d)
+    want = np.linalg.norm(wrong - right) / np.linalg.norm(wrong)
+    got = number(call(answer, loss, wrong, theta, np.random.default_rng(0), K), "The estimate")
+    if calls > 2 * K:
+        hint = f"You called the loss {calls} times for {K} directions. Two calls each are enough."
+        raise Mistake("too-many-passes", hint)
+    if abs(math.sqrt(abs(got)) / want - 1) < 0.1:
+        hint = f"You find {got:.3g} where {want:.3g} is right. The mean of the squares estimates"
+        raise Mistake("root-missing", f"{hint} the SQUARED length.")
+    # Of 400 squared misses the root mean square is within 10 % of its expectation, nearly always.
+    for factor, name, hint in (
+        (1 / math.sqrt(size), "directions-of-length-one", "Do not shorten the directions."),
+        (np.linalg.norm(wrong), "not-relative", "Divide by the length of the gradient."),
+        (math.sqrt(1 / 3), "not-normal", "Draw from a normal distribution: variance 1."),
+        (
+            math.sqrt(2 / math.pi),
+            "mean-of-sizes",
+            "Average the squares of the misses, not the sizes.",
+        ),
+        (2, "width-of-one-step", "The two ends are 2 h apart."),
+    ):
+        if abs(got / (factor * want) - 1) < 0.1:
+            raise Mistake(name, f"You find {got:.3g} where {want:.3g} is right. {hint}")
+    if abs(got) < 0.2 * want:
+        hint = (
+            f"You find {got:.3g} where {want:.3g} is right. Misses of both signs cancel if added."
+        )
+        raise Mistake("misses-cancel", hint)
+    if abs(got / want - 1) > 0.1:
+        raise Mistake("wrong-size", f"You find {got:.3g}; {want:.3g} is right, to a tenth of it.")
