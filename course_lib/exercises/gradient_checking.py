@@ -127,6 +127,7 @@ def estimate(answer: Any) -> None:
     d = np.random.default_rng(3).normal(size=size)
     wrong = right + 0.5 * np.linalg.norm(right) * d / np.linalg.norm(d)
     want = np.linalg.norm(wrong - right) / np.linalg.norm(wrong)
+    doubled = np.linalg.norm(wrong - 2 * right) / np.linalg.norm(wrong)
     got = number(call(answer, loss, wrong, theta, np.random.default_rng(0), K), "The estimate")
     if calls > 2 * K:
         hint = f"You called the loss {calls} times for {K} directions. Two calls each are enough."
@@ -144,7 +145,7 @@ def estimate(answer: Any) -> None:
             "mean-of-sizes",
             "Average the squares of the misses, not the sizes.",
         ),
-        (2, "width-of-one-step", "The two ends are 2 h apart."),
+        (doubled / want, "width-of-one-step", "The two ends are 2 h apart."),
     ):
         if abs(got / (factor * want) - 1) < 0.1:
             raise Mistake(name, f"You find {got:.3g} where {want:.3g} is right. {hint}")

@@ -120,7 +120,8 @@ WRONG = {
         "mean-of-sizes": lambda *v: _estimate(*v, size=lambda m: np.mean(np.abs(m))),
         "misses-cancel": lambda *v: _estimate(*v, size=lambda m: abs(np.mean(m))),
         "too-many-passes": lambda *v: _estimate(*v[:4], 2 * v[4]),
-        "wrong-size": lambda *v: _estimate(*v, width=1e-5),
+        "width-of-one-step": lambda *v: _estimate(*v, width=1e-5),
+        "wrong-size": lambda *v: _estimate(*v, width=4e-5),
     },
 }
 
