@@ -107,7 +107,7 @@ def agree(
     dtype : dtype, optional
         The dtype that the value must have.
     rtol, atol : float
-        The tolerances, as in :func:`numpy.allclose`.
+        The tolerances, as in ``numpy.allclose``.
 
     Raises
     ------
