@@ -92,7 +92,7 @@ def _page(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
     places = list(doctree.findall(interactive)) if doctree is not None else []
     if not places or app.builder.name == "epub":
         return
-    scripts = ["figure", *dict.fromkeys(s for place in places for s in place["scripts"])]
+    scripts = ["drawing", "figure", *dict.fromkeys(s for place in places for s in place["scripts"])]
     for script in scripts:
         app.add_js_file(f"{FOLDER}/{script}.js", loading_method="defer")
     app.add_css_file(f"{FOLDER}/interactive.css")

@@ -1,0 +1,79 @@
+"""What holds for every interactive figure: it speaks, it stays in place, everyone can use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from figure_places import places
+from figures import Figure
+from test_every_page import AXE
+
+NAMES = [place.name for place in places()]
+_AXE_HERE = """
+const done = arguments[1];
+axe.run(arguments[0], {resultTypes: ["violations"]})
+  .then(found => done(found.violations.map(v => `${v.id}: ${v.help}: ${v.nodes[0].html}`)));
+"""
+_UNNAMED = """
+return [...arguments[0].querySelectorAll("input, select")]
+  .filter(e => !e.labels.length || !e.labels[0].textContent.trim()).map(e => e.outerHTML);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_axe_finds_nothing_in_a_figure(page: Any, html: Path, name: str, scheme: str) -> None:
+    """Of any severity, at the width of a phone, where nothing may stick out either."""
+    figure = Figure(page, html, name, scheme=scheme, width=390)
+    page.js(AXE)
+    assert page.driver.execute_async_script(_AXE_HERE, figure.box) == []
+    assert page.js("return arguments[0].scrollWidth <= arguments[0].clientWidth", figure.box)
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_speaks(page: Any, html: Path, name: str) -> None:
+    """Each control has a name, each picture says what it shows, the numbers are read aloud."""
+    figure = Figure(page, html, name)
+    assert page.js(_UNNAMED, figure.box) == []
+    assert figure.labels and all(len(label) > 20 for label in figure.labels)
+    assert figure.numbers
+    assert figure.element(".numbers").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.parametrize("width", [390, 1300])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_moves_when_a_figure_is_used(page: Any, html: Path, name: str, width: int) -> None:
+    """Every slider from end to end, every choice of every list: the height stays."""
+    figure = Figure(page, html, name, width=width)
+    before, heights = figure.height, set()
+    for control in figure.box.find_elements("css selector", "input, select"):
+        key = str(control.get_attribute("id")).removeprefix(f"{name}-")
+        for value in page.js(_VALUES, control):
+            page.js(_SET, control, value)
+            heights.add((figure.height, key, value))
+    assert {entry for entry in heights if entry[0] != before} == set()
+
+
+# Selenium would take seconds for as many key presses; the keys have tests of their own.
+_VALUES = """
+const e = arguments[0];
+return e.tagName === "SELECT" ? [...e.options].map(o => o.value) : [e.min, e.max, e.defaultValue];
+"""
+_SET = """
+arguments[0].value = arguments[1];
+arguments[0].dispatchEvent(new Event("input", {bubbles: true}));
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_less_motion_means_none(page: Any, html: Path, name: str) -> None:
+    """Nothing plays by itself; who asked for less motion finds no button that would."""
+    figure = Figure(page, html, name)
+    before = figure.drawing
+    page.media(motion="reduce")
+    shown = [b.text for b in figure.box.find_elements("css selector", "button") if b.is_displayed()]
+    assert "Play" not in shown and "Pause" not in shown
+    assert figure.drawing == before
