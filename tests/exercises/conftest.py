@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ from course_lib import exercises
 
 
 @pytest.fixture
-def told_apart() -> Callable[[str, Mapping[str, Any]], None]:
+def told_apart() -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
     """Check that each wrong answer gets the verdict that is its key, with a hint of its own."""
+
+    checked = []
 
     def check(name: str, wrong: Mapping[str, Any]) -> None:
         verdicts = {key: exercises.find(name).judge(answer) for key, answer in wrong.items()}
@@ -22,5 +24,7 @@ def told_apart() -> Callable[[str, Mapping[str, Any]], None]:
         assert all(hint.strip() for hint in hints)
         again = {key: exercises.find(name).judge(answer) for key, answer in wrong.items()}
         assert again == verdicts  # what is said about an answer does not depend on chance
+        checked.append(name)
 
-    return check
+    yield check
+    assert checked, "told_apart was asked for and not called"
