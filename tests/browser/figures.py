@@ -34,6 +34,13 @@ class Figure:
         control = self.element(f"#{self.name}-{key}")
         control.send_keys(*(getattr(Keys, f"ARROW_{name.upper()}") for name in keys))
 
+    def to_end(self, key: str, end: float) -> None:
+        """Press Home or End, whichever brings a slider there."""
+        control = self.element(f"#{self.name}-{key}")
+        low = float(control.get_attribute("min")) == end
+        control.send_keys(Keys.HOME if low else Keys.END)
+        assert self.value(key) == end
+
     def choose(self, key: str, value: str) -> None:
         """Walk down a list by the arrow key until it stands on a value."""
         control = self.element(f"#{self.name}-{key}")

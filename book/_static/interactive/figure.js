@@ -22,6 +22,12 @@
       this.draw();
     }
 
+    // How many lines the numbers take at most, on a wide page and on a phone: room is kept for them.
+    room(wide, narrow) {
+      this.numbers.style.setProperty("--wide", wide);
+      this.numbers.style.setProperty("--narrow", narrow);
+    }
+
     // The numbers of the figure as a sentence, seen and read aloud.
     say(text) {
       this.numbers.textContent = text;
