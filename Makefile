@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab notebooks bench api errata test $(STAGES) clean clean-all
+.PHONY: help book serve lab notebooks bench api heads errata test $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -38,6 +38,9 @@ notebooks: $(ALL)  ## run every notebook, or NOTEBOOKS=..., and write the output
 
 api: $(ALL)  ## write the API pages again, after a module was added or renamed
 	$(BIN)/python tools/api_pages.py
+
+heads: $(ALL)  ## write the first cells of the notebooks again, after one was added
+	$(BIN)/python tools/notebook_heads.py
 
 errata: $(ALL)  ## write the errata page again, after an entry or its test was changed
 	$(BIN)/python tools/errata_page.py

@@ -66,7 +66,8 @@ def on_page(folder: str, stem: str, key: str) -> list[OnPage]:
 
 def run(source: str, folder: str, stem: str) -> None:
     """Run one cell after nothing but those imports of its page that it needs."""
-    first = next(cell for cell in cells(folder, stem) if cell["cell_type"] == "code")
+    code = (cell for cell in cells(folder, stem) if cell["cell_type"] == "code")
+    first = next(cell for cell in code if "remove-cell" not in cell["metadata"].get("tags", ()))
     used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
     needed = []
     for node in ast.parse(first["source"]).body:
