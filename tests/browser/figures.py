@@ -26,7 +26,7 @@ class Figure:
         found = self.page.driver.find_element(
             "css selector", f'[data-figure="{self.name}"] {selector}'.strip()
         )
-        self.page.js("arguments[0].scrollIntoView({block: 'center'})", found)
+        self.page.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", found)
         return found
 
     def press(self, key: str, *keys: str) -> None:
@@ -54,7 +54,9 @@ class Figure:
         """Push a button with the Enter key."""
         for button in self.box.find_elements("css selector", "button"):
             if button.text == label:
-                self.page.js("arguments[0].scrollIntoView({block: 'center'})", button)
+                self.page.js(
+                    "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button
+                )
                 button.send_keys(*[Keys.ENTER] * times)
                 return
         raise AssertionError(f"{self.name} has no button {label!r}")

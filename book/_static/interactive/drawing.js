@@ -103,5 +103,27 @@ const Figures = {};
     };
   }
 
-  Figures.tools = { add, set, format, scale, path, generator, axes, clip, field };
+  // The `d` of the line where f(x, y) is `level`: each cell of a grid is cut into two triangles, and
+  // each triangle whose corners lie on both sides is crossed by one straight piece.
+  function contour(f, level, { x, y, area }, cells = 60) {
+    const at = (i, j) => {
+      const [px, py] = [area.left + (i / cells) * (area.right - area.left), area.top + (j / cells) * (area.bottom - area.top)];
+      return [px, py, f(x.back(px), y.back(py)) - level];
+    };
+    const cross = ([ax, ay, a], [bx, by, b]) => [ax + ((bx - ax) * a) / (a - b), ay + ((by - ay) * a) / (a - b)];
+    const rows = Array.from({ length: cells + 1 }, (_, j) => Array.from({ length: cells + 1 }, (_, i) => at(i, j)));
+    let d = "";
+    for (let j = 0; j < cells; j++) {
+      for (let i = 0; i < cells; i++) {
+        const [p, q, r, s] = [rows[j][i], rows[j][i + 1], rows[j + 1][i + 1], rows[j + 1][i]];
+        for (const [a, b, c] of [[p, q, r], [p, r, s]]) {
+          const cut = [[a, b], [b, c], [c, a]].filter(([u, v]) => u[2] < 0 !== v[2] < 0);
+          if (cut.length === 2) d += path(cut.map(([u, v]) => cross(u, v)));
+        }
+      }
+    }
+    return d;
+  }
+
+  Figures.tools = { add, set, format, scale, path, generator, axes, clip, field, contour };
 })();

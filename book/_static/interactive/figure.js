@@ -22,6 +22,11 @@
       this.draw();
     }
 
+    // At most so many controls in a line (3 instead of 4).
+    columns(count) {
+      this.controls.style.setProperty("--least", `${36 / count}rem`);
+    }
+
     // How many lines the numbers take at most, on a wide page and on a phone: room is kept for them.
     room(wide, narrow) {
       this.numbers.style.setProperty("--wide", wide);
