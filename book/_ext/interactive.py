@@ -24,8 +24,8 @@ class interactive(nodes.General, nodes.Element):
 class Interactive(SphinxDirective):
     """Put an interactive figure here, numbered like the others, label ``fig-interactive-NAME``.
 
-    Options: ``caption`` and ``alt``, both required; ``data`` names a script with numbers that the
-    figure needs, ``_static/interactive/NAME.js``.
+    Options: ``caption`` and ``alt``, both required; ``data`` names scripts that the figure needs
+    before its own, such as ``NAME_data`` with numbers.
     """
 
     required_arguments = 1
@@ -38,7 +38,7 @@ class Interactive(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return a figure that holds the place and the caption."""
         name = self.arguments[0]
-        scripts = [name] if "data" not in self.options else [self.options["data"], name]
+        scripts = [*self.options.get("data", "").split(), name]
         folder = Path(self.env.srcdir) / "_static" / FOLDER
         for script in scripts:
             if not (folder / f"{script}.js").is_file():
