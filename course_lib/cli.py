@@ -1,8 +1,9 @@
-"""The command line: ``course-lib train``, ``search``, ``bench`` and ``doctor``.
+"""The command line: ``course-lib train``, ``search``, ``bench``, ``grade`` and ``doctor``.
 
     course-lib train --data digits --sizes 64,32,10 --optimizer adam --lr 0.01 --workers 2
     course-lib search --data digits --method halving --try lr=1e-4:1e-1:log --try width=16,32,64
     course-lib bench --workers 4
+    course-lib grade 05_activations.ipynb
     course-lib doctor
 
 What is asked for goes to the standard output, as text or with ``--json`` as one line of JSON; what
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 
 from course_lib.cli_bench import add_bench
 from course_lib.cli_doctor import add_doctor
+from course_lib.cli_grade import add_grade
 from course_lib.cli_search import add_search
 from course_lib.cli_train import add_train
 
@@ -44,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"course-lib {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_search, add_bench, add_doctor):
+    for add in (add_train, add_search, add_bench, add_grade, add_doctor):
         add(commands)
     return top
 

@@ -314,7 +314,7 @@ def test_a_run_that_fails_has_exit_code_1(capsys):
 
 
 def test_the_help_and_the_version_end_with_0(capsys):
-    for command in ([], ["train"], ["search"], ["bench"], ["doctor"]):
+    for command in ([], ["train"], ["search"], ["bench"], ["grade"], ["doctor"]):
         assert main([*command, "--help"]) == 0
     assert main(["--version"]) == 0
     assert "course-lib 0" in capsys.readouterr().out

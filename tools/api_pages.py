@@ -23,8 +23,9 @@ CORE = {
     "network": ("Networks and their layers", "network layers dropout chain workspace"),
     "gradcheck": ("Gradient checking", "gradcheck"),
     "optimizers": ("Optimizers and schedules", "optimizers adaptive schedules stepping"),
-    "data": ("Data", "data toys mnist"),
-    "training": ("Training and evaluation", "training evaluation early_stopping estimators*"),
+    "data": ("Data", "data splits toys mnist"),
+    "training": ("Training and evaluation", "training evaluation early_stopping"),
+    "estimators": ("Estimators for scikit-learn", "estimators estimators_c* estimators*"),
     "checkpoints": (
         "Checkpoints",
         "checkpoint checkpoint_folder manifest saved_state atomic",
@@ -35,7 +36,8 @@ CORE = {
     ),
     "exercises": (
         "Exercises",
-        "exercises exercises.exercise exercises.verdict exercises.answers exercises.calling",
+        "exercises exercises.exercise exercises.verdict exercises.answers exercises.calling"
+        " exercises.grade exercises.grade_run",
     ),
     "figures": ("Figures", "plotting diagrams figure_style"),
     "tools": ("Names, checks, timing, the doctor", "course_lib registry arrays timing doctor"),

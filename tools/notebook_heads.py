@@ -24,7 +24,7 @@ _PAGE = """This notebook {what} *{title}*.
 there the formulas have numbers and the links lead on."""
 
 # `../..` is the project's folder for who has it on the disk: notebook and package then fit.
-_INSTALL = """# Installs course_lib where it is missing, as on Colab. Otherwise nothing happens here.
+_INSTALL = """# Installs course_lib where it is missing, as on Colab; elsewhere it does nothing.
 import importlib.util
 from pathlib import Path
 

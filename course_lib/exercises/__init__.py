@@ -12,7 +12,7 @@ Chapter: none; each file names its own.
 
 from __future__ import annotations
 
-from course_lib.exercises.exercise import Exercise, check, find, names
+from course_lib.exercises.exercise import Exercise, check, find, last, names
 from course_lib.exercises.verdict import Mistake, Verdict
 
-__all__ = ["Exercise", "Mistake", "Verdict", "check", "find", "names"]
+__all__ = ["Exercise", "Mistake", "Verdict", "check", "find", "last", "names"]
