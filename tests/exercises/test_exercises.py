@@ -22,8 +22,6 @@ from .pages import CHAPTERS, OnPage, cells, on_page, run
 
 # Chapters whose exercises are still to be written; whoever writes them removes the line.
 PENDING = {
-    "13_initialisation",
-    "15_pytorch_network",
     "20_data_parallel",
 }
 
