@@ -40,7 +40,7 @@ Figures.activations = (stage) => {
   const chosen = stage.select({ key: "name", label: "Activation", options, value: "tanh" });
   const z = stage.range({ key: "z", label: "Pre-activation z", min: -6, max: 6, step: 0.1, value: 1, show: (v) => format(v, 1) });
 
-  stage.room(1, 3);
+  stage.room(2, 4);
   const picture = stage.picture({ width: 520, height: 340, fill: true });
   const y = [-1.6, 3.2];
   let axes = null;

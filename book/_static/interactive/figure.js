@@ -128,11 +128,12 @@
     }
 
     // A drawing of width x height units, shown at most 1.25 times as large and never wider than
-    // the page. With `fill` it takes the whole line, and `picture.width` says how wide that is.
+    // the page. With `fill` it takes the whole line: `picture.width` says how wide that is, and the
+    // height may be a function of it.
     picture({ width, height, fill = false, title }) {
       const figure = add(this.pictures, "div", { class: fill ? "picture fill" : "picture" });
       if (title) add(figure, "p", { class: "title", text: title });
-      const svg = add(figure, "svg", { role: "img", viewBox: `0 0 ${width} ${height}` });
+      const svg = add(figure, "svg", { role: "img" });
       const picture = {
         svg,
         width,
@@ -145,14 +146,16 @@
         label: (text) => svg.setAttribute("aria-label", text),
       };
       if (!fill) {
+        svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
         figure.style.maxWidth = `${width * 1.25}px`;
         figure.style.flexBasis = `${width}px`;
         return picture;
       }
-      svg.style.height = `${height}px`;
       const fit = () => {
         picture.width = Math.max(280, Math.round(figure.clientWidth));
-        svg.setAttribute("viewBox", `0 0 ${picture.width} ${height}`);
+        picture.height = typeof height === "function" ? height(picture.width) : height;
+        svg.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
+        svg.style.height = `${picture.height}px`;
       };
       fit();
       new ResizeObserver(() => {
