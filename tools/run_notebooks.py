@@ -16,8 +16,8 @@ BOOK = Path(__file__).resolve().parent.parent / "book"
 SECONDS_PER_CELL = 120
 
 
-def run(path: Path) -> None:
-    """Execute one notebook in place; an error in a cell stops with its traceback."""
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook as a fresh kernel runs it; an error in a cell stops with its traceback."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
@@ -28,6 +28,12 @@ def run(path: Path) -> None:
         coalesce_streams=True,
     )
     client.execute()
+    return notebook
+
+
+def run(path: Path) -> None:
+    """Execute one notebook in place."""
+    notebook = execute(path)
     normalise(notebook)
     nbformat.write(notebook, path)
 

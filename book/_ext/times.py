@@ -1,0 +1,104 @@
+"""How long a chapter takes, under its title: to read, from its length; to run, as it was measured.
+
+The measured times are in ``reference/running_times.json``, which ``tools/running_times.py`` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+MEASURED = "reference/running_times.json"
+WORDS, LINES, FORMULAS = 200, 20, 4  # read in a minute: a code line takes longer than a sentence
+_FORMULA = re.compile(r"\$\$.*?\$\$|```\{math\}.*?```", re.DOTALL)
+
+
+def reading_minutes(notebook: dict[str, Any]) -> int:
+    """Return the minutes that reading takes, rounded up to five.
+
+    Examples
+    --------
+    >>> text = {"cell_type": "markdown", "source": "word " * 900 + "$$ x $$"}
+    >>> code = {"cell_type": "code", "source": ["x = 1\\n"] * 10}
+    >>> reading_minutes({"cells": [text, code]})  # 4.5 + 0.25 + 0.5
+    10
+    """
+    minutes = 0.0
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            minutes += sum(bool(line.strip()) for line in source.splitlines()) / LINES
+        else:
+            minutes += len(_FORMULA.findall(source)) / FORMULAS
+            minutes += len(_FORMULA.sub("", source).split()) / WORDS
+    return 5 * math.ceil(minutes / 5)
+
+
+def duration(seconds: float) -> str:
+    """Return a bound in words: seconds below a minute and a half, else minutes.
+
+    Examples
+    --------
+    >>> duration(15), duration(100)
+    ('15 seconds', '2 minutes')
+    """
+    return f"{seconds:g} seconds" if seconds < 90 else f"{math.ceil(seconds / 60)} minutes"
+
+
+def _chapters(app: Any) -> list[Path]:
+    return sorted((Path(app.srcdir) / "chapters").glob("[0-9][0-9]_*.ipynb"))
+
+
+def _measured(app: Any) -> dict[str, Any]:
+    path = Path(app.srcdir) / MEASURED
+    app.env.note_dependency(str(path))
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+def _minutes(path: Path) -> int:
+    return reading_minutes(json.loads(path.read_text("utf-8")))
+
+
+def _under_title(app: Any, doctree: Any) -> None:
+    path = Path(app.env.doc2path(app.env.docname))
+    if path not in _chapters(app):
+        return
+    text = f"Reading: about {_minutes(path)} minutes."
+    seconds = _measured(app)["seconds"].get(path.stem)
+    if seconds is not None:
+        text += f" Running: under {duration(seconds)}."
+    title = next(iter(doctree.findall(nodes.title)))
+    line = nodes.paragraph("", text, classes=["times"])
+    title.parent.insert(title.parent.index(title) + 1, line)
+
+
+class CourseTimes(SphinxDirective):
+    """The times of all chapters together, and where they were measured."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return one paragraph."""
+        app, chapters = self.env.app, _chapters(self.env.app)
+        hours = round(sum(_minutes(path) for path in chapters) / 60)
+        found = _measured(app)
+        for path in chapters:
+            self.env.note_dependency(str(path))
+        text = (
+            f"{len(chapters)} chapters: about {hours} hours to read, without the exercises. "
+            f"Running all of their code takes under {duration(sum(found['seconds'].values()))} "
+            f"(measured in {found['month']} on {found['machine']})."
+        )
+        return [nodes.paragraph("", text)]
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("doctree-read", _under_title)
+    app.add_directive("course-times", CourseTimes)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,54 @@
+"""Measures how long the notebooks of the chapters run, for the line under each title.
+
+Without arguments all chapters, otherwise those that are named, such as 05_activations. The outputs
+are thrown away: nothing but the file of times is written. Wants a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from run_notebooks import BOOK, execute
+
+TIMES = BOOK / "reference" / "running_times.json"
+STEP = 5  # seconds; finer steps would change with the weather
+
+
+def seconds(path: Path) -> float:
+    """Return how long a fresh kernel takes for one notebook, its start included."""
+    start = time.perf_counter()
+    execute(path)
+    return time.perf_counter() - start
+
+
+def machine() -> str:
+    """Return the class of this machine: what it is, and how many cores it has."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    """Measure, and write each time as it is known."""
+    chapters = sorted((BOOK / "chapters").glob("[0-9][0-9]_*.ipynb"))
+    named = [path for path in chapters if path.stem in sys.argv[1:]]
+    times = json.loads(TIMES.read_text("utf-8"))["seconds"] if TIMES.is_file() else {}
+    for path in named or chapters:
+        took = seconds(path)
+        times[path.stem] = STEP * math.ceil(took / STEP)
+        print(f"{path.stem}: {took:.1f} s", flush=True)
+        found = {
+            "month": f"{datetime.now(UTC):%B %Y}",
+            "machine": machine(),
+            "seconds": {stem: times[stem] for stem in sorted(times)},
+        }
+        TIMES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
