@@ -82,6 +82,7 @@ notebook-test: $(ALL)  ## run every notebook and compare with its committed outp
 
 bench: $(ALL)  ## measure beside PyTorch and scikit-learn, and write the results; needs a quiet machine
 	$(BIN)/python benchmarks/step.py --out benchmarks/results/step.json
+	$(BIN)/python benchmarks/estimators.py --out benchmarks/results/estimators.json
 	$(BIN)/python benchmarks/all_reduce.py --out benchmarks/results/all_reduce.json
 	$(BIN)/python benchmarks/weak_scaling.py --out benchmarks/results/weak_scaling.json
 

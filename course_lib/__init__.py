@@ -34,7 +34,7 @@ from course_lib.losses import Loss
 from course_lib.network import Activate, Dense, Dropout, Network, mlp
 from course_lib.neurons import Neuron
 from course_lib.optimizers import SGD, AdaGrad, Adam, AdamW, Nesterov, RMSProp
-from course_lib.training import EarlyStopping, FitResult, accuracy, fit
+from course_lib.training import EarlyStopping, FitResult, KeepBest, accuracy, fit
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ __version__ = "0.1.0"
 _LAZY = (
     "checkpoint",
     "doctor",
+    "estimators",
     "exercises",
     "gradcheck",
     "parallel",
@@ -49,6 +50,7 @@ _LAZY = (
     "timing",
     "torch_mlp",
 )
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
 __all__ = [
     "SGD",
@@ -61,6 +63,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "FitResult",
+    "KeepBest",
     "Loss",
     "Nesterov",
     "Network",
@@ -88,9 +91,11 @@ def __getattr__(name: str) -> Any:
     """Load the modules that need a large library when they are first asked for (PEP 562)."""
     if name in _LAZY:
         return importlib.import_module(f"course_lib.{name}")
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("course_lib.estimators"), name)
     raise AttributeError(f"module 'course_lib' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """List what ``course_lib.<tab>`` should offer."""
-    return sorted([*__all__, *_LAZY])
+    return sorted([*__all__, *_LAZY, *_ESTIMATORS])

@@ -1,4 +1,4 @@
-"""What is typed on the command line, read: sizes, ranges of workers, optimizers, strategies.
+"""What is typed on the command line, read: sizes, ranges of workers, strategies.
 
 Chapter: none; this file serves the command line.
 """
@@ -10,18 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from course_lib.optimizers import SGD, AdaGrad, Adam, AdamW, Nesterov, Optimizer, RMSProp
 from course_lib.registry import lookup
-
-OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {
-    "sgd": lambda lr: SGD(lr),
-    "momentum": lambda lr: SGD(lr, momentum=0.9),
-    "nesterov": lambda lr: Nesterov(lr),
-    "adagrad": lambda lr: AdaGrad(lr),
-    "rmsprop": lambda lr: RMSProp(lr),
-    "adam": lambda lr: Adam(lr),
-    "adamw": lambda lr: AdamW(lr),
-}
 
 STRATEGIES = {
     "sync": "sync[:ALGORITHM]",
@@ -70,17 +59,6 @@ def workers(text: str) -> int | tuple[int, int]:
             f"expected a number such as 4, or LEAST:MOST such as 2:8, got {text!r}."
         ) from error
     return (low, high[0]) if high else low
-
-
-def optimizer(name: str, lr: float) -> Optimizer:
-    """Return an optimizer by its name.
-
-    Examples
-    --------
-    >>> optimizer("momentum", 0.1)
-    SGD(lr=0.1, momentum=0.9, weight_decay=0.0)
-    """
-    return lookup("optimizer", name, OPTIMIZERS)(lr)
 
 
 def strategy(text: str) -> Any:

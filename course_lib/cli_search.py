@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib import cli_options
+from course_lib import optimizers
 from course_lib.cli_cluster import add_cluster, opened
 from course_lib.cli_data import add_data, load
 from course_lib.network import mlp
@@ -38,7 +38,7 @@ class Build:
         c = _DEFAULT | config
         sizes = [self.features, *[c["width"]] * c["depth"], self.classes]
         net = mlp(sizes, dropout=c["dropout"])
-        return Candidate(net, cli_options.optimizer(c["optimizer"], c["lr"]), c["batch_size"])
+        return Candidate(net, optimizers.get(c["optimizer"], c["lr"]), c["batch_size"])
 
 
 def add_search(commands: Any) -> None:
@@ -113,7 +113,7 @@ def _read(text: str) -> tuple[str, Any]:
     if name == "optimizer":
         chosen = values.split(",")
         for one in chosen:
-            lookup("optimizer", one, cli_options.OPTIMIZERS)
+            lookup("optimizer", one, optimizers.ALL)
         return name, chosen
     read = _READ[name]
     try:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Any
 
-from course_lib import cli_options
+from course_lib import cli_options, optimizers
 from course_lib.cli_cluster import add_cluster, opened
 from course_lib.cli_data import add_data, load
 from course_lib.network import mlp
@@ -32,7 +32,7 @@ def add_train(commands: Any) -> None:
     group.add_argument("--dropout", type=float, default=0.0, help="rate (default: 0)")
     group.add_argument(
         "--optimizer", default="adam", metavar="NAME",
-        help=f"{', '.join(cli_options.OPTIMIZERS)} (default: adam)",
+        help=f"{', '.join(optimizers.ALL)} (default: adam)",
     )  # fmt: skip
     group.add_argument("--lr", type=float, default=0.01, help="learning rate (default: 0.01)")
     group.add_argument("--epochs", type=int, default=10, help="passes over the data (default: 10)")
@@ -80,7 +80,7 @@ def run_train(options: argparse.Namespace) -> str:
         metric = "loss" if data.validation is None else "val_loss"
         stop = EarlyStopping(patience=options.patience, metric=metric)
     chosen = cli_options.strategy(options.strategy)
-    optimizer = cli_options.optimizer(options.optimizer, options.lr)
+    optimizer = optimizers.get(options.optimizer, options.lr)
     with opened(options) as client:
         result = train(
             net,

@@ -2,7 +2,8 @@
 
 Rows are samples: ``x`` has shape ``(n, features)``, ``y`` holds n integer labels (int64). The
 loaders return a :class:`Split`; which sample goes where depends on ``seed`` alone. The toy sets
-:func:`two_moons` and :func:`spirals` are at home in :mod:`course_lib.toys`.
+:func:`two_moons` and :func:`spirals` are at home in :mod:`course_lib.toys`, the indices of
+cross-validation, :func:`folds`, in :mod:`course_lib.splits`.
 
 Chapter: data.
 """
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from course_lib.arrays import Array, check_integer
+from course_lib.splits import folds as folds
+from course_lib.splits import stratified
 from course_lib.toys import spirals as spirals
 from course_lib.toys import two_moons as two_moons
 
@@ -55,23 +58,6 @@ def _float_type(dtype: DTypeLike, where: str) -> np.dtype[Any]:
     return np.dtype(dtype)
 
 
-def _stratified(y: Array, seed: int, test_fraction: float, where: str) -> tuple[Array, Array]:
-    """Choose train and test indices, each class in both in proportion (to one sample)."""
-    seed = check_integer(seed, where=where, name="seed", at_least=0)
-    n, tests = len(y), round(test_fraction * len(y))
-    if not 0 < tests < n:
-        raise ValueError(
-            f"{where}: test_fraction must leave samples on both sides of the split, "
-            f"got {test_fraction} of {n} samples."
-        )
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(n)
-    order = order[np.argsort(y[order], kind="stable")]  # by class, shuffled within each
-    step = np.arange(n + 1) * tests // n
-    chosen = step[1:] > step[:-1]  # evenly spaced, exactly `tests` of them
-    return rng.permutation(order[~chosen]), rng.permutation(order[chosen])
-
-
 def load_digits(
     *, seed: int = 0, test_fraction: float = 0.2, dtype: DTypeLike = np.float64
 ) -> Split:
@@ -105,7 +91,7 @@ def load_digits(
     """
     kind = _float_type(dtype, "load_digits")
     x, y = _shipped_with_sklearn("load_digits", "load_digits")
-    train, test = _stratified(y, seed, test_fraction, "load_digits")
+    train, test = stratified(y, seed=seed, test_fraction=test_fraction, where="load_digits")
     x = (x / 16).astype(kind)  # pixels count 0 to 16 dots; sixteenths are exact in any type
     return Split(x[train], y[train], x[test], y[test])
 
@@ -131,7 +117,8 @@ def load_breast_cancer(
     """
     kind = _float_type(dtype, "load_breast_cancer")
     x, y = _shipped_with_sklearn("load_breast_cancer", "load_breast_cancer")
-    train, test = _stratified(y, seed, test_fraction, "load_breast_cancer")
+    where = "load_breast_cancer"
+    train, test = stratified(y, seed=seed, test_fraction=test_fraction, where=where)
     x = ((x - x[train].mean(axis=0)) / x[train].std(axis=0)).astype(kind)
     return Split(x[train], y[train], x[test], y[test])
 

@@ -1,4 +1,4 @@
-"""When to stop: as soon as the held-out data has stopped getting better.
+"""When to stop, and which parameters to keep: the held-out data decides both.
 
 Chapter: batches, validation and reading a training curve.
 """
@@ -6,11 +6,53 @@ Chapter: batches, validation and reading a training curve.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import Array, check_integer
 from course_lib.evaluation import History
+from course_lib.stepping import State
+
+if TYPE_CHECKING:
+    from course_lib.training import Epoch
+
+
+def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
+    """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
+
+    Parameters
+    ----------
+    history : dict of lists
+        As :func:`~course_lib.training.fit` writes it.
+    metric : str
+        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
+    min_delta : float
+        How much better a value must be than the best before it.
+    where : str
+        Who asks, for the error sentence.
+
+    Raises
+    ------
+    ValueError
+        If the history lacks the metric.
+
+    Examples
+    --------
+    >>> best_epoch({"val_loss": [1.0, 0.5, 0.6, 0.5]}, "val_loss", where="here")
+    1
+    """
+    if metric not in history:
+        raise ValueError(
+            f"{where}: the history has no {metric!r}, only {', '.join(history)}; "
+            "pass validation=(x, y) or choose another metric."
+        )
+    sign = -1.0 if metric.endswith("accuracy") else 1.0
+    best, found = np.inf, -1
+    for epoch, value in enumerate(history[metric]):
+        if sign * value < best - min_delta:
+            best, found = sign * value, epoch
+    return found
 
 
 @dataclass(frozen=True)
@@ -54,14 +96,76 @@ class EarlyStopping:
 
     def __call__(self, history: History) -> bool:
         """Say whether training should stop now."""
-        if self.metric not in history:
-            raise ValueError(
-                f"EarlyStopping: the history has no {self.metric!r}, only {', '.join(history)}; "
-                "pass validation=(x, y) or choose another metric."
-            )
-        sign = -1.0 if self.metric.endswith("accuracy") else 1.0
-        best, best_epoch = np.inf, -1
-        for epoch, value in enumerate(history[self.metric]):
-            if sign * value < best - self.min_delta:
-                best, best_epoch = sign * value, epoch
-        return len(history[self.metric]) - 1 - best_epoch >= self.patience
+        best = best_epoch(history, self.metric, min_delta=self.min_delta, where="EarlyStopping")
+        return len(history[self.metric]) - 1 - best >= self.patience
+
+
+class KeepBest:
+    """Keep the parameters of the epoch in which the held-out data did best.
+
+    A training that is stopped after `patience` epochs without improvement ends with the
+    parameters of its last epoch, which are worse. To be given to
+    :func:`~course_lib.training.fit` in ``callbacks``; one object per training.
+
+    Parameters
+    ----------
+    metric : str
+        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
+
+    Attributes
+    ----------
+    theta : array, shape (n_params,), or None
+        The parameters of the best epoch; None before the first.
+    state : dict or None
+        The optimizer's state at its end.
+    epoch : int
+        Its number; -1 before the first. Of equally good epochs the earliest is kept.
+
+    Raises
+    ------
+    ValueError
+        If the history lacks the metric.
+
+    References
+    ----------
+    Prechelt 1998.
+
+    Examples
+    --------
+    >>> from course_lib import SGD, fit, mlp
+    >>> keep, x = KeepBest(), np.ones((1, 1))
+    >>> net, too_fast = mlp([1, 1], loss="mse"), SGD(0.6)
+    >>> result = fit(
+    ...     net,
+    ...     np.zeros(2),
+    ...     too_fast,
+    ...     x,
+    ...     x,
+    ...     epochs=3,
+    ...     batch_size=1,
+    ...     seed=0,
+    ...     validation=(x, x),
+    ...     callbacks=[keep],
+    ... )
+    >>> [round(loss, 2) for loss in result.history["val_loss"]]
+    [1.96, 3.84, 7.53]
+    >>> keep.epoch, keep.theta
+    (0, array([1.2, 1.2]))
+
+    Notes
+    -----
+    Chapter: batches, validation and reading a training curve.
+    """
+
+    def __init__(self, metric: str = "val_loss") -> None:
+        self.metric = metric
+        self.theta: Array | None = None
+        self.state: State | None = None
+        self.epoch = -1
+
+    def __call__(self, event: Epoch) -> None:
+        """Look at an epoch, and keep its parameters if it is the best so far."""
+        if best_epoch(event.history, self.metric, where="KeepBest") == (
+            len(event.history[self.metric]) - 1
+        ):
+            self.theta, self.state, self.epoch = event.theta, event.state, event.epoch

@@ -10,11 +10,13 @@ Chapters: gradient descent, optimizers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from course_lib.adaptive import AdaGrad, Adam, AdamW, RMSProp
 from course_lib.arrays import Array
-from course_lib.schedules import check_rate
+from course_lib.registry import lookup
+from course_lib.schedules import Schedule, check_rate
 from course_lib.stepping import Optimizer, State
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Nesterov", "Optimizer", "RMSProp", "State"]
@@ -116,3 +118,40 @@ class Nesterov(Optimizer):
         v *= self.momentum
         v += g
         theta -= lr * (g + self.momentum * v)
+
+
+ALL: dict[str, Callable[[float | Schedule], Optimizer]] = {
+    "sgd": SGD,
+    "momentum": lambda lr: SGD(lr, momentum=0.9),
+    "nesterov": Nesterov,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+"""What makes an optimizer of a learning rate, by name."""
+
+
+def get(optimizer: str | Optimizer, lr: float | Schedule) -> Optimizer:
+    """Return the optimizer of that name; an :class:`Optimizer` is returned as it is.
+
+    Parameters
+    ----------
+    optimizer : str or Optimizer
+        A key of :data:`ALL`, or an object, which has a learning rate already.
+    lr : float or callable
+        The learning rate of one that is named.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name.
+
+    Examples
+    --------
+    >>> get("momentum", 0.1)
+    SGD(lr=0.1, momentum=0.9, weight_decay=0.0)
+    """
+    return (
+        optimizer if isinstance(optimizer, Optimizer) else lookup("optimizer", optimizer, ALL)(lr)
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from course_lib.arrays import Array, check_integer
 from course_lib.data import batches
 from course_lib.dropout import noise
-from course_lib.early_stopping import EarlyStopping
+from course_lib.early_stopping import EarlyStopping, KeepBest
 from course_lib.evaluation import History, accuracy, evaluate, record
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
@@ -25,6 +25,7 @@ __all__ = [
     "Epoch",
     "FitResult",
     "History",
+    "KeepBest",
     "accuracy",
     "check_finite",
     "epochs_with_bar",
@@ -112,7 +113,7 @@ def fit(
         The number of the first epoch: a run of 3 epochs that goes on for 2 from ``first_epoch=3``
         with its state is the run of 5, to the bit.
     callbacks : sequence of callables
-        Called with an :class:`Epoch` after each epoch.
+        Called with an :class:`Epoch` after each epoch (:class:`KeepBest`).
     progress : bool
         Show a progress bar.
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn import datasets, preprocessing
+from sklearn import datasets, model_selection, preprocessing
 
 from course_lib import data
 
@@ -131,3 +131,26 @@ def test_all_pairs_of_samples_meet_in_some_batch():
 def test_batches_refuse_bad_arguments_at_the_call(n, size, seed, epoch, message):
     with pytest.raises(ValueError, match=message):
         data.batches(n, size, seed=seed, epoch=epoch)  # no next() needed
+
+
+@pytest.mark.parametrize(("n", "k"), [(10, 2), (11, 3), (17, 5), (7, 7)])
+def test_folds_hold_out_every_row_once_in_parts_of_the_sizes_of_scikit_learns_kfold(n, k):
+    theirs = model_selection.KFold(k, shuffle=True, random_state=0).split(np.zeros(n))
+    ours = data.folds(n, k, seed=4)
+    assert [(len(a), len(b)) for a, b in ours] == [(len(a), len(b)) for a, b in theirs]
+    np.testing.assert_array_equal(np.sort(np.concatenate([b for _, b in ours])), np.arange(n))
+    for train, test in ours:
+        np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(n))
+
+
+def test_the_seed_decides_the_folds():
+    def held_out(seed):
+        return [test.tolist() for _, test in data.folds(30, 3, seed=seed)]
+
+    assert held_out(1) == held_out(1) != held_out(2)
+    with pytest.raises(ValueError, match=r"folds: n \(rows, at least one per fold\).* 4.* 3"):
+        data.folds(3, 4, seed=0)
+    with pytest.raises(ValueError, match="folds: k .* 2.* 1"):
+        data.folds(3, 1, seed=0)
+    with pytest.raises(ValueError, match="folds: seed"):
+        data.folds(3, 2, seed=-1)

@@ -25,7 +25,10 @@ CORE = {
     "optimizers": ("Optimizers and schedules", "optimizers adaptive schedules stepping"),
     "data": ("Data", "data splits toys mnist"),
     "training": ("Training and evaluation", "training evaluation early_stopping"),
-    "estimators": ("Estimators for scikit-learn", "estimators estimators_c* estimators*"),
+    "estimators": (
+        "Estimators for scikit-learn",
+        "estimators estimators_c* estimators_r* estimators_t* estimators_f*",
+    ),
     "checkpoints": (
         "Checkpoints",
         "checkpoint checkpoint_folder manifest saved_state atomic",
