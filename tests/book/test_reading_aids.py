@@ -1,0 +1,182 @@
+"""What helps a reader beside the text: times, previews, links to other projects, the card."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from book_files import BOOK, markdown, pages
+from bs4 import BeautifulSoup
+from test_equations import labels
+
+CHAPTERS = [path for path in pages(".ipynb") if path.parent.name == "chapters"]
+TIMES = json.loads((BOOK / "reference" / "running_times.json").read_text("utf-8"))
+
+
+def _extension(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Times
+
+
+def test_every_chapter_has_its_running_time_and_no_other_page_has() -> None:
+    """After a chapter was added: `python tools/running_times.py 05_activations`."""
+    assert sorted(TIMES["seconds"]) == [path.stem for path in CHAPTERS]
+
+
+def test_the_limit_for_one_cell_covers_a_whole_chapter(root: Path) -> None:
+    """So a chapter that is stopped by it takes several times as long as the page says."""
+    (limit,) = re.findall(r"--nbval-cell-timeout=(\d+)", (root / "Makefile").read_text("utf-8"))
+    assert max(TIMES["seconds"].values()) <= int(limit) / 2
+    assert all(seconds % 5 == 0 and seconds > 0 for seconds in TIMES["seconds"].values())
+
+
+def test_reading_time_counts_words_code_and_formulas() -> None:
+    """By hand: 1000 words are 5 minutes, 40 lines are 2, a formula is a quarter; in fives."""
+    times = _extension("times")
+    text = {"cell_type": "markdown", "source": ["word " * 1000, "\n\n$$\nx = 1\n$$\n"]}
+    code = {"cell_type": "code", "source": "x = 1\n\n" * 40}
+    assert times.reading_minutes({"cells": [text]}) == 10  # 5 + 1/4
+    assert times.reading_minutes({"cells": [text, code]}) == 10  # 5 + 1/4 + 2
+    assert times.reading_minutes({"cells": [code]}) == 5
+    assert [times.duration(s) for s in (5, 85, 90, 600)] == [
+        "5 seconds",
+        "85 seconds",
+        "2 minutes",
+        "10 minutes",
+    ]
+
+
+# Previews
+
+_BOOK_OF_THREE = {
+    "chapters/a.html": '<article><a class="reference" href="#equation-x">(1)</a>'
+    '<div id="equation-x"><span class="eqno">(1)<a class="headerlink">#</a></span>\\[x\\]</div>'
+    '<a class="reference" href="../reference/glossary.html#term-t">t</a>'
+    '<a class="reference" href="../reference/bibliography.html#id1">A, 2000</a>'
+    '<a class="reference" href="../reference/bibliography.html#id9">gone</a></article>',
+    "reference/glossary.html": '<article><dt id="term-t">t<a class="headerlink">#</a></dt>'
+    '<dd><p>A <a href="x.html">word</a>. →\n<a href="../chapters/a.html">'
+    '<span class="doc">A</span></a></p></dd><dt id="term-u">u</dt><dd></dd></article>',
+    "reference/bibliography.html": '<div class="citation" id="id1"><span class="label">[1]</span>'
+    "<p>A. Book.</p></div>",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A book of three pages, as Sphinx writes them."""
+    for name, html in _BOOK_OF_THREE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(html, encoding="utf-8")
+    return tmp_path
+
+
+def test_previews_hold_what_is_linked_and_nothing_else(folder: Path) -> None:
+    """Without numbers, anchors and links: a preview cannot be entered."""
+    assert _extension("previews").collect(folder) == {
+        "chapters/a.html#equation-x": "<div>\\[x\\]</div>",
+        "reference/bibliography.html#id1": '<div class="citation"><p>A. Book.</p></div>',
+        "reference/glossary.html#term-t": "<strong>t</strong><p>A <span>word</span>.</p>",
+    }
+
+
+def test_a_target_that_is_not_there_has_no_preview() -> None:
+    """The link checker reports the link; here it is only left out."""
+    assert _extension("previews").excerpt(BeautifulSoup("<p>x</p>", "html.parser"), "y") is None
+
+
+# Names of other projects
+
+
+def _value(name: str) -> Any:
+    """Import what a full name stands for."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            found = getattr(found, part)
+        return found
+    return getattr(importlib.import_module("builtins"), name)
+
+
+EXTERNAL = _extension("external_names")
+
+
+@pytest.mark.parametrize("name", EXTERNAL.ADDRESSES)
+def test_a_name_of_the_table_exists(name: str) -> None:
+    """In the version that is installed here; a renamed function would be a dead link."""
+    assert _value(name) is not None
+
+
+def test_names_are_found_as_the_text_writes_them() -> None:
+    """With the short name of NumPy, with brackets, without a package."""
+    for name, full in {"np.argsort": "numpy.argsort", **EXTERNAL.ALIASES}.items():
+        assert EXTERNAL.address(f"{name}()") == EXTERNAL.ADDRESSES[full]
+    assert EXTERNAL.address("np.no_such_function") is None
+    assert np.ufunc.at is _value(EXTERNAL.ALIASES["np.add.at"])
+    assert math.inf == _value("math.inf")
+
+
+# Links between chapters and the API
+
+
+def _tested(stem: str, root: Path) -> set[str]:
+    """Return the names of the package that the tests of a chapter's equations import."""
+    path = root / "tests" / "book" / f"test_eq_{stem[3:]}.py"
+    tree = ast.parse(path.read_text("utf-8"))
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_lib")
+        for alias in node.names
+    }
+    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def _linked(text: str) -> Iterator[str]:
+    for target in re.findall(r"\{py:\w+\}`[^`]*?([\w.]+)(?:\(\))?>?`", text):
+        yield from target.split(".")[1:]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_with_equations_links_to_what_computes_them(path: Path, root: Path) -> None:
+    """At least to one of the functions that the tests of its equations use."""
+    text = markdown(path)
+    if labels(text):
+        assert set(_linked(text)) & _tested(path.stem, root)
+
+
+# The card of a link
+
+
+def test_the_card_has_the_size_that_is_asked_for() -> None:
+    """1200 x 630, read from the header of the PNG."""
+    header = (BOOK / "_static" / "card.png").read_bytes()[:24]
+    assert [int.from_bytes(header[i : i + 4], "big") for i in (16, 20)] == [1200, 630]
+
+
+def test_a_page_says_its_title_and_escapes_it() -> None:
+    """No address is named where the book has none."""
+    lines = _extension("identity").tags('"A" & B', "text", "", "../card.png").splitlines()
+    assert lines[0] == '<meta property="og:title" content="&quot;A&quot; &amp; B" />'
+    assert '<meta name="description" content="text" />' in lines
+    assert not any("og:url" in line for line in lines)
