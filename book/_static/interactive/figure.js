@@ -148,7 +148,7 @@
       if (!fill) {
         svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
         figure.style.maxWidth = `${width * 1.25}px`;
-        figure.style.flexBasis = `${width}px`;
+        figure.style.flexBasis = `${0.85 * width}px`; // rather a little smaller than below each other
         return picture;
       }
       const fit = () => {
@@ -172,6 +172,7 @@
       const stage = new Stage(box);
       Figures[stage.name](stage);
       stage.redraw();
+      box.classList.add("ready");
     }
   });
 })();

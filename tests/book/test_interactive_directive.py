@@ -1,0 +1,103 @@
+"""The directive `interactive` in a page, an e-book and LaTeX, and when it is written wrongly."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from book_files import BOOK
+
+pytest.importorskip("myst_parser", reason="the book's tools are not installed")
+
+PAGE = """# Title
+
+```{interactive} dots
+:caption: Some *dots*, see {numref}`fig-interactive-dots`.
+:alt: Dots & "lines".
+```
+"""
+OTHER = "# Other\n\nNothing moves here.\n"
+
+
+def built(folder: Path, builder: str, page: str = PAGE) -> tuple[dict[str, str], str]:
+    """Build a book of two pages; return the text of all files, and the warnings."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    source = folder / "source"
+    scripts = source / "_static" / "interactive"
+    scripts.mkdir(parents=True)
+    (scripts / "dots.js").write_text("// Dots.\n")
+    (source / "index.md").write_text(page + "\n```{toctree}\nother\n```\n")
+    (source / "other.md").write_text(OTHER)
+    conf = (
+        f"import sys; sys.path.insert(0, {str(BOOK / '_ext')!r})\n"
+        "extensions = ['myst_parser', 'interactive']\n"
+        "numfig = True\nproject = 'p'\nversion = '1'\nhtml_static_path = ['_static']\n"
+        # As the book's tool does with every file of _static:
+        "html_js_files = ['interactive/dots.js', 'a.js']\n"
+        "html_css_files = ['interactive/interactive.css']\n"
+    )
+    (source / "conf.py").write_text(conf)
+    warnings = io.StringIO()
+    out = folder / "out"
+    with docutils_namespace():
+        app = Sphinx(source, source, out, folder / "trees", builder, status=None, warning=warnings)
+        app.build()
+    texts = {
+        p.name: p.read_text("utf-8")
+        for p in out.glob("*")
+        if p.suffix in (".html", ".tex", ".xhtml", ".txt")
+    }
+    return texts, warnings.getvalue()
+
+
+def scripts_of(page: str) -> list[str]:
+    """Return the files of the figures that a page loads, in order."""
+    return re.findall(r"_static/interactive/(\w+\.\w+)", page)
+
+
+def test_a_page_has_the_place_the_caption_and_the_words_for_no_script(tmp_path: Path) -> None:
+    """Numbered and named like every figure; the alt text is there if nothing runs."""
+    texts, warnings = built(tmp_path, "html")
+    page = texts["index.html"]
+    assert 'data-figure="dots"' in page and 'id="fig-interactive-dots"' in page
+    assert "Dots &amp; &quot;lines&quot;." in re.search(r"<noscript>.*</noscript>", page, re.S)[0]
+    assert "<em>dots</em>" in page and page.count("Fig. 1") == 2
+    assert warnings == ""
+
+
+def test_only_pages_with_a_figure_load_scripts(tmp_path: Path) -> None:
+    """In the order in which they need each other; another script of the book stays."""
+    texts, _ = built(tmp_path, "html")
+    expected = ["interactive.css", "drawing.js", "figure.js", "dots.js"]
+    assert scripts_of(texts["index.html"]) == expected
+    assert scripts_of(texts["other.html"]) == []
+    assert "_static/a.js" in texts["other.html"]
+
+
+@pytest.mark.parametrize("builder", ["latex", "text", "epub"])
+def test_elsewhere_the_alt_text_stands_for_the_figure(tmp_path: Path, builder: str) -> None:
+    """In print, in plain text and in an e-book nothing moves."""
+    texts, warnings = built(tmp_path, builder)
+    whole = "\n".join(texts.values())
+    assert re.search(r"Dots (&amp;|\\&|&) ", whole)
+    assert "data-figure" not in whole and scripts_of(whole) == []
+    assert "interactive" not in warnings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (PAGE.replace("} dots", "} lines"), "there is no _static/interactive/lines.js"),
+        (re.sub(r":alt: .*\n", "", PAGE), "dots needs the option alt"),
+        (re.sub(r":caption: .*\n", "", PAGE), "dots needs the option caption"),
+    ],
+)
+def test_a_mistake_is_a_warning_that_says_what_is_missing(
+    tmp_path: Path, wrong: str, message: str
+) -> None:
+    """And a warning fails the build of the book."""
+    assert message in built(tmp_path, "html", wrong)[1]
