@@ -45,6 +45,7 @@ ADDRESSES = {name: page.format(name) for page, names in _PAGES.items() for name 
 # As the text writes them, after `import numpy as np` and the like.
 ALIASES = {
     "np.add.at": "numpy.ufunc.at",
+    "numpy.random._generator.Generator": "numpy.random.Generator",  # as the signatures say
     "nn.CrossEntropyLoss": "torch.nn.CrossEntropyLoss",
     "nn.Linear": "torch.nn.Linear",
     "nn.Module": "torch.nn.Module",

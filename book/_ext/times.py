@@ -32,6 +32,8 @@ def reading_minutes(notebook: dict[str, Any]) -> int:
     minutes = 0.0
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
+        if "remove-cell" in cell.get("metadata", {}).get("tags", []):
+            continue
         if cell["cell_type"] == "code":
             minutes += sum(bool(line.strip()) for line in source.splitlines()) / LINES
         else:
