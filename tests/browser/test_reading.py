@@ -1,0 +1,160 @@
+"""What a reader does with the book, done in a browser, from files and without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from book_files import contents
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+CHAPTERS = [name for name in contents() if name.startswith("chapters/")]
+# What is linked where: an equation, a term and a source, each with words of its preview.
+PREVIEWS = [
+    ("chapters/08_backpropagation", "#equation-eq-backpropagation-update", "𝜃"),
+    ("chapters/06_losses", "#term-logits", "raw outputs of a classifier"),
+    ("chapters/08_backpropagation", "bibliography.html#id", "Deep learning. MIT Press"),
+]
+_SEEN = """
+return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).length;
+"""
+_REMEMBER = """
+window.reached = new Set();
+addEventListener("focusin", event => reached.add(event.target));
+document.querySelector("article h1").tabIndex = -1;
+document.querySelector("article h1").focus();
+const stops = "a[href], button, input, select, summary, [tabindex='0']";
+return document.querySelectorAll(`article :is(${stops})`).length;
+"""
+_NOT_REACHED = """
+return [...document.querySelectorAll("article a.reference[href]")]
+  .filter(a => a.checkVisibility() && !reached.has(a)).map(a => a.outerHTML.slice(0, 120));
+"""
+
+
+def _soon(page: Any, code: str, *arguments: Any) -> Any:
+    """Wait until JavaScript in the page gives something true, and return it."""
+    return WebDriverWait(page.driver, 10).until(lambda _: page.js(code, *arguments))
+
+
+def _link(page: Any, part: str) -> Any:
+    link = page.driver.find_element("css selector", f'article a.reference[href*="{part}"]')
+    page.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", link)
+    return link
+
+
+def _preview(page: Any) -> str:
+    found: str = _soon(
+        page, "const p = document.querySelector('#preview:not([hidden])'); return p && p.innerText"
+    )
+    return found
+
+
+def test_search_finds_a_word(page: Any, html: Path) -> None:
+    """From files: the index is a script, and the chapter on the subject is found by its title."""
+    page.open((html / "search.html").as_uri() + "?q=backpropagation")
+    found = _soon(
+        page,
+        "const a = [...document.querySelectorAll('#search-results li > a')].map(a => a.href);"
+        "return a.length && document.querySelector('#search-progress, #search-results p') && a;",
+    )
+    assert any("08_backpropagation.html" in address for address in found)
+
+
+def test_there_is_one_place_to_search(page: Any, html: Path) -> None:
+    """Some versions of the theme draw a second one above the page."""
+    for width in (390, 1300):
+        page.open((html / "chapters" / "05_activations.html").as_uri(), width=width)
+        boxes = "button.search-button, button.search-button-field, input[type=search]"
+        assert page.js(_SEEN, boxes) == 1
+
+
+def test_the_copy_button_copies_the_code_and_nothing_else(page: Any, html: Path) -> None:
+    """The text of the first cell, as it stands."""
+    page.open((html / "chapters" / "05_activations.html").as_uri())
+    page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    button = page.driver.find_element("css selector", "div.highlight button.copybtn")
+    code = page.js("return arguments[0].parentElement.querySelector('pre').textContent", button)
+    button.send_keys(Keys.ENTER)
+    read = (
+        "const done = arguments[0]; navigator.clipboard.readText().then(done, e => done(`${e}`));"
+    )
+    assert page.driver.execute_async_script(read).strip() == code.strip()
+    assert "import" in code
+
+
+def test_previous_and_next_lead_through_the_book(page: Any, html: Path) -> None:
+    """In the order of the table of contents."""
+    for before, name, after in zip(CHAPTERS, CHAPTERS[1:], CHAPTERS[2:], strict=False):
+        page.open((html / f"{name}.html").as_uri())
+        ends = page.js(
+            "return ['left-prev', 'right-next'].map(c => document.querySelector(`a.${c}`).href)"
+        )
+        assert ends == [(html / f"{to}.html").as_uri() for to in (before, after)]
+
+
+def test_the_switch_goes_through_light_and_dark(page: Any, html: Path) -> None:
+    """By keyboard; and the logo for the dark is shown in the dark."""
+    page.open((html / "index.html").as_uri())
+    switch = page.driver.find_element("css selector", "button.theme-switch-button")
+    seen = set()
+    for _ in range(3):
+        switch.send_keys(Keys.ENTER)
+        theme = page.js("return document.documentElement.dataset.theme")
+        assert page.js(_SEEN, f".logo__image.only-{theme}") == 1
+        assert page.js(_SEEN, ".logo__image") == 1
+        seen.add(theme)
+    assert seen == {"light", "dark"}
+
+
+@pytest.mark.parametrize("how", ["keyboard", "mouse"])
+@pytest.mark.parametrize(("name", "part", "words"), PREVIEWS)
+def test_a_link_shows_what_it_leads_to(
+    page: Any, html: Path, name: str, part: str, words: str, how: str
+) -> None:
+    """Until Escape, and named as the description of the link."""
+    page.open((html / f"{name}.html").as_uri())
+    link = _link(page, part)
+    if how == "mouse":
+        ActionChains(page.driver).move_to_element(link).perform()
+    else:
+        page.js("arguments[0].focus({focusVisible: true})", link)
+    assert words in _preview(page)
+    assert link.get_attribute("aria-describedby") == "preview"
+    assert not link.get_attribute("title")
+    inside = page.js(
+        "const r = document.querySelector('#preview').getBoundingClientRect();"
+        "return r.left >= 0 && r.right <= innerWidth && r.top >= 0 && r.bottom <= innerHeight;"
+    )
+    assert inside, "the preview sticks out of the window"
+    ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
+    assert page.js(_SEEN, "#preview") == 0
+    assert link.get_attribute("aria-describedby") is None
+    assert page.complaints() == []
+
+
+def test_a_preview_stays_while_the_mouse_is_on_it_and_goes_with_it(page: Any, html: Path) -> None:
+    """So that it can be read at any magnification."""
+    name, part, _ = PREVIEWS[2]
+    page.open((html / f"{name}.html").as_uri())
+    ActionChains(page.driver).move_to_element(_link(page, part)).perform()
+    _preview(page)
+    box = page.driver.find_element("id", "preview")
+    ActionChains(page.driver).move_to_element(box).pause(0.5).perform()
+    assert page.js(_SEEN, "#preview") == 1
+    heading = page.driver.find_element("css selector", ".bd-sidebar-primary .logo__title")
+    ActionChains(page.driver).move_to_element(heading).perform()
+    assert _soon(page, "return document.querySelector('#preview').hidden")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_tab_key_reaches_every_link_of_a_chapter(page: Any, html: Path, name: str) -> None:
+    """From the title on, in the page as it is opened."""
+    page.open((html / f"{name}.html").as_uri())
+    stops = page.js(_REMEMBER)
+    keys = ActionChains(page.driver, duration=0)
+    keys.send_keys(Keys.TAB * (stops + 20)).perform()
+    assert page.js(_NOT_REACHED) == []
