@@ -114,6 +114,13 @@ def power_step(answer: Any) -> None:
     if same(got, p @ (p.T @ total)):
         hint = "P must have orthonormal columns before it is multiplied by its transpose."
         raise Mistake("not-orthonormal", hint)
+    lengths = p / np.linalg.norm(p, axis=0)
+    if same(got, lengths @ (lengths.T @ total)):
+        hint = "The columns of your P have the length 1, but are not at right angles yet."
+        raise Mistake("not-at-right-angles", hint)
+    if same(got, np.linalg.qr(p)[0] @ q.T):
+        hint = "P is right, but you multiply it by the q that you were given, not by the new one."
+        raise Mistake("old-q-used", hint)
     each = [m @ q @ np.linalg.lstsq(m @ q, m)[0] for m in matrices]
     if same(got, np.sum(each, axis=0)):
         hint = "Each rank has a P of its own. The P are added BEFORE they are made orthonormal, or"

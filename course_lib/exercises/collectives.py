@@ -39,18 +39,24 @@ def run_ranks(size: int, program: Callable[[Comm], Any]) -> list[Any]:
 
 
 class Noted:
-    """A communicator that notes, for each message sent, to whom and how many numbers."""
+    """A communicator that notes, for each message, to whom and how many numbers, or from whom."""
 
     def __init__(self, comm: Comm) -> None:
         self._comm = comm
         self.rank, self.size, self.counters = comm.rank, comm.size, comm.counters
-        self.recv = comm.recv
         self.sent: list[tuple[int, int]] = []
+        self.heard: list[int] = []
 
     def send(self, dst: int, tag: Any, array: Any) -> None:
         """Note and send."""
         self._comm.send(dst, tag, array)
         self.sent.append((dst, int(np.size(array))))
+
+    def recv(self, src: int, tag: Any) -> Any:
+        """Receive and note."""
+        array = self._comm.recv(src, tag)
+        self.heard.append(src)
+        return array
 
 
 @exercise("collectives.fastest", title="Which all-reduce?", level="easy", minutes=10)
@@ -95,8 +101,8 @@ def reduce(answer: Any) -> None:
     for p in (1, 2, 4, 8, 3, 5, 6, 7):
         found = run_ranks(p, partial(_reduced, answer))
         total = np.sum([_summand(rank) for rank in range(p)], axis=0)
-        to_root = sum(dst == 0 for _, sent in found for dst, _ in sent)
-        every = sum(len(sent) for _, sent in found)
+        to_root = sum(dst == 0 for _, sent, _ in found for dst, _ in sent)
+        every = sum(len(sent) for _, sent, _ in found)
         got = array(found[0][0], "What rank 0 returns", shape=total.shape)
         if np.array_equal(got, _summand(0)) and p > 1:
             raise Mistake("sum-not-kept", "Rank 0 returns its own summand, not the sum.")
@@ -113,11 +119,23 @@ def reduce(answer: Any) -> None:
         if every > p - 1:
             hint = f"{every} messages among {p} ranks. Each rank but 0 has to send once, no more."
             raise Mistake("too-many-messages", hint)
+        hops = _height([heard for _, _, heard in found])
+        if hops > rounds:
+            hint = f"Among {p} ranks, {hops} messages have to wait for one another: that is a"
+            raise Mistake("chain", f"{hint} chain. In a tree pairs add at the same time.")
 
 
-def _reduced(answer: Any, comm: Comm) -> tuple[Any, list[tuple[int, int]]]:
+def _height(heard: list[list[int]]) -> int:
+    """Return how many messages in a row the longest way to rank 0 takes."""
+    reached, hops = [0], 0
+    while hops < len(heard) and (reached := [src for r in reached for src in heard[r]]):
+        hops += 1
+    return hops
+
+
+def _reduced(answer: Any, comm: Comm) -> tuple[Any, list[tuple[int, int]], list[int]]:
     noted = Noted(comm)
-    return call(answer, noted, _summand(comm.rank)), noted.sent
+    return call(answer, noted, _summand(comm.rank)), noted.sent, noted.heard
 
 
 def _summand(rank: int) -> NDArray[Any]:

@@ -123,11 +123,15 @@ def best_cut(answer: Any) -> None:
         ):
             raise Mistake("not-a-list-of-cuts", "Return the cuts as a list of integers.")
         cuts = [int(c) for c in got]
+        if len(cuts) == stages and sum(cuts) == len(costs):
+            hint = f"{where} you return how many layers each has. Say where to cut instead."
+            raise Mistake("numbers-of-layers", hint)
         if len(cuts) != stages - 1:
             hint = f"{where} there are {stages - 1} cuts, you return {len(cuts)}."
             raise Mistake("wrong-number-of-cuts", hint)
         if any(b <= a for a, b in pairwise([0, *cuts, len(costs)])):
-            raise Mistake("empty-stage", f"{where} your cuts {cuts} leave a stage without layers.")
+            hint = f"{where} your cuts {cuts} leave a stage without layers. A cut c lies BEFORE"
+            raise Mistake("empty-stage", f"{hint} layer c, and layers are counted from 0.")
         best = min(_slowest(costs, list(c)) for c in combinations(range(1, len(costs)), stages - 1))
         if _slowest(costs, cuts) > best:
             even = [len(part) for part in np.array_split(costs, stages)]

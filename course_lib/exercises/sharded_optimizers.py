@@ -39,7 +39,7 @@ def stage_bytes(answer: Any) -> None:
         ):
             hint = "The largest of the three is cut first: the state. Then the gradient."
             raise Mistake("wrong-order", hint)
-        if n % p and same(got[3], 16 * n / p):
+        if n % p and any(same(got[3], least) for least in (16 * n / p, 16 * n // p, 16 * (n // p))):
             hint = "A rank cannot keep a quarter of a number. The largest slice decides: round up."
             raise Mistake("not-rounded-up", hint)
         agree(got, want, what="The bytes of stages 0 to 3")

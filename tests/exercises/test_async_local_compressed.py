@@ -53,6 +53,13 @@ def _power(
     return p @ new.T, new
 
 
+def _normalised(matrices: Any, q: Any) -> Any:
+    total = sum(matrices)
+    p = total @ q
+    p = p / np.sqrt((p**2).sum(axis=0))
+    return p @ (total.T @ p).T, total.T @ p
+
+
 WRONG = {
     "async_local_compressed.feedback": {
         "residual-ignored": _ignored,
@@ -71,6 +78,8 @@ WRONG = {
     "async_local_compressed.power_step": {
         "not-orthonormal": lambda m, q: _power(m, q, orth=False),
         "own-p": lambda m, q: _power(m, q, own=True),
+        "old-q-used": lambda m, q: (np.linalg.qr(sum(m) @ q)[0] @ q.T, _power(m, q)[1]),
+        "not-at-right-angles": _normalised,
         "mean-instead": lambda m, q: _power(m, q, mean=True),
         "nothing-saved": lambda m, q: (sum(m), q),
         "q-not-renewed": lambda m, q: (_power(m, q)[0], q),
