@@ -209,7 +209,7 @@ def _shares(n: int, speeds: NDArray[Any], variant: str) -> NDArray[Any]:
         }.get(variant, np.argsort(rows - exact, kind="stable"))
         for r in order[: int(n - rows.sum())]:
             rows[r] += 1
-        return rows
+        return np.asarray(rows)
     rows = np.zeros(p)
     for _ in range(n):
         rows[int(np.argmin((rows + 1) / speeds))] += 1
