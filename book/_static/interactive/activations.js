@@ -38,7 +38,7 @@ Figures.activations = (stage) => {
 
   const options = Object.fromEntries(Object.keys(PAIRS).map((name) => [name, name]));
   const chosen = stage.select({ key: "name", label: "Activation", options, value: "tanh" });
-  const z = stage.range({ key: "z", label: "Pre-activation z", min: -6, max: 6, step: 0.1, value: 1, show: (v) => format(v, 1) });
+  const z = stage.range({ key: "z", label: "Input z", min: -6, max: 6, step: 0.1, value: 1, show: (v) => format(v, 1) });
 
   stage.room(2, 4);
   const picture = stage.picture({ width: 520, height: 340, fill: true });
