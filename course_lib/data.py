@@ -113,7 +113,7 @@ def load_breast_cancer(
 
     References
     ----------
-    Wolberg, Mangasarian, Street & Street 1995, Breast Cancer Wisconsin (Diagnostic), UCI.
+    Wolberg, Street & Mangasarian 1995, Breast Cancer Wisconsin (Diagnostic), UCI.
     """
     kind = _float_type(dtype, "load_breast_cancer")
     x, y = _shipped_with_sklearn("load_breast_cancer", "load_breast_cancer")

@@ -41,7 +41,6 @@ BY_HAND: dict[str, dict[str, str]] = {
     "chapters/13_initialisation": {"95": GIVEN},
     "chapters/14_numpy_network": {"2.3": "log(10)"},
     "chapters/17_bug_museum": {"1.46": "log(e+9)-1"},
-    "chapters/18_where_time_goes": {"3.13": GIVEN},
     "chapters/22_async_local_compressed": {"0.309": "sin(pi/10)"},
     "chapters/24_sharded_optimizers": {"7.5": GIVEN, "0.03": "1/32"},
     "chapters/26_when_workers_die": {"7.3": "2*365/100"},
