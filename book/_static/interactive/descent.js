@@ -27,7 +27,7 @@ Figures.descent = (stage) => {
 
   const options = { bowl: "bowl", valley: "curved valley" };
   const chosen = stage.select({ key: "surface", label: "Surface", options, value: "bowl" });
-  const rate = stage.range({ key: "rate", label: "Learning rate η", min: 0.01, max: 0.25, step: 0.01, value: 0.05, show: (v) => format(v) });
+  const rate = stage.range({ key: "rate", label: "Rate η", min: 0.01, max: 0.25, step: 0.01, value: 0.05, show: (v) => format(v) });
   const momentum = stage.range({ key: "momentum", label: "Momentum", min: 0, max: 0.95, step: 0.05, value: 0, show: (v) => format(v) });
   const startX = stage.range({ key: "x", label: "Start, θ₁", min: -2.8, max: 2.8, step: 0.1, value: -2.5 });
   const startY = stage.range({ key: "y", label: "Start, θ₂", min: -1.8, max: 1.8, step: 0.1, value: 1 });
