@@ -18,7 +18,7 @@ import numpy as np
 
 from course_lib.arrays import Array, check_generator, check_matrix
 from course_lib.dropout import Dropout
-from course_lib.layers import Dense, Layer, Noise, Params, fresh
+from course_lib.layers import Layer, Noise, Params, fresh
 from course_lib.workspace import Workspace
 
 
@@ -40,6 +40,7 @@ class Chain:
 
     Examples
     --------
+    >>> from course_lib.layers import Dense
     >>> chain = Chain((Dense(2, 3), Dense(3, 1)))
     >>> chain.n_params
     13
@@ -59,13 +60,15 @@ class Chain:
             raise ValueError(f"{type(self).__name__}: needs at least one layer, got none.")
         width: int | None = None
         for i, layer in enumerate(self.layers):
-            if isinstance(layer, Dense):
-                if width not in (None, layer.fan_in):
-                    raise ValueError(
-                        f"{type(self).__name__}: layer {i} takes {layer.fan_in} inputs, "
-                        f"but the layers before it give {width}."
-                    )
-                width = layer.fan_out
+            fan_in = getattr(layer, "fan_in", None)  # of Dense, and of any layer that tells
+            if fan_in is not None and width not in (None, fan_in):
+                raise ValueError(
+                    f"{type(self).__name__}: layer {i} takes {fan_in} inputs, "
+                    f"but the layers before it give {width}."
+                )
+            width = fan_in if width is None else width
+            fan_out = getattr(layer, "fan_out", None)
+            width = layer.width(width) if fan_out is None and width is not None else fan_out
 
     @cached_property
     def _slots(self) -> list[list[tuple[str, slice, tuple[int, ...]]]]:

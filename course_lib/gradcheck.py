@@ -15,6 +15,10 @@ import numpy as np
 from course_lib.arrays import Array
 from course_lib.network import Network
 
+# Rounding of 1e-11 against a gradient of length 0.1 then gives 1e-8, below what a right one may;
+# an array that is wrong altogether still shows, as 0.01 even if it is 10,000 times shorter.
+_FLOOR = 0.01
+
 
 def numerical_gradient(f: Callable[[Array], float], theta: Array, h: float = 1e-5) -> Array:
     r"""Estimate the gradient of f by central differences, one parameter at a time.
@@ -75,22 +79,34 @@ def numerical_gradient(f: Callable[[Array], float], theta: Array, h: float = 1e-
     return gradient
 
 
-def relative_error(a: Array, n: Array) -> float:
+def relative_error(a: Array, n: Array, *, floor: float = 0.0) -> float:
     r"""Return the distance of two gradients relative to the longer one.
 
-    .. math:: \frac{\|a - n\|}{\max(\|a\|, \|n\|)}
+    .. math:: \frac{\|a - n\|}{\max(\|a\|, \|n\|, \mathrm{floor})}
 
     0 means equal, about 1 unrelated, 2 opposite. Whole vectors are compared because a single
     component that happens to be near 0 has no meaningful relative error. Two zero vectors are
     equal. Chapter: backpropagation.
 
+    Parameters
+    ----------
+    a, n : arrays of the same shape
+        The gradient by the formula, and the estimate.
+    floor : float
+        The least length to compare with: without one, an estimate that is nothing but rounding
+        has the error 1 against a gradient that is exactly 0.
+
     Examples
     --------
     >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, -4.0]))
     1.6
+    >>> rounding = np.array([1e-11])
+    >>> relative_error(np.zeros(1), rounding), relative_error(np.zeros(1), rounding, floor=0.01)
+    (1.0, 1e-09)
     """
-    scale = max(np.linalg.norm(a), np.linalg.norm(n), np.finfo(np.float64).tiny)
-    return float(np.linalg.norm(a - n) / scale)
+    tiny = float(np.finfo(np.float64).tiny)
+    scale = max(float(np.linalg.norm(a)), float(np.linalg.norm(n)), floor, tiny)
+    return float(np.linalg.norm(a - n)) / scale
 
 
 def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
@@ -99,6 +115,10 @@ def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     Judge the numbers yourself: with float64 a right gradient gives less than 1e-7, a wrong one
     rarely less than 1e-2. Which parameters are wrong tells where to look: what fails in one
     layer and in all layers before it, but not after it, is that layer's backward pass.
+
+    An array whose gradient is less than a hundredth as long as the longest of the network is
+    compared with that hundredth: the estimate of a gradient that is exactly 0 is nothing but
+    rounding, about 1e-11, which must not count as an error of 1.
 
     Parameters
     ----------
@@ -134,10 +154,12 @@ def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     """
     numerical = numerical_gradient(lambda t: net.loss_value(t, x, y), theta)
     _, analytic = net.loss_and_grad(theta, x, y)
-    return {
-        f"{layer}.{name}": relative_error(ours[name], differences[name])
+    pairs = {
+        f"{layer}.{name}": (ours[name], differences[name])
         for layer, (ours, differences) in enumerate(
             zip(net.unpack(analytic), net.unpack(numerical), strict=True)
         )
         for name in ours
     }
+    longest = max((float(np.linalg.norm(n)) for _, n in pairs.values()), default=0.0)
+    return {name: relative_error(a, n, floor=_FLOOR * longest) for name, (a, n) in pairs.items()}

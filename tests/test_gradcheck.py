@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from course_lib import activations, gradcheck
+from course_lib import activations, gradcheck, losses
 from course_lib.network import Activate, Dense, Network, mlp
 
 # With h = 1e-5 in float64 a right gradient is confirmed to 1e-9 or better; 1e-7 leaves room.
@@ -153,6 +153,30 @@ def test_a_loss_gradient_of_the_wrong_size_shows_everywhere(problem):
     wrong = Network(net.layers, replace(net.loss, f=times_outputs))
     errors = gradcheck.check(wrong, theta, x, np.random.default_rng(3).normal(size=(11, 3)))
     np.testing.assert_allclose(list(errors.values()), 1 - 1 / 3, rtol=1e-6)
+
+
+def test_an_array_whose_gradient_is_exactly_zero_is_not_an_error():
+    """A hinge that pulls a bias up as often as down: the estimate is rounding, the gradient 0."""
+    net = Network((Dense(2, 1),), losses.hinge)
+    x, y = np.array([[0.3, 0.1], [0.2, -0.4]]), np.array([0, 1])
+    theta = np.array([0.1, 0.2, 0.05])
+    _, gradient = net.loss_and_grad(theta, x, y)
+    assert gradient[2] == 0
+    numerical = gradcheck.numerical_gradient(lambda t: net.loss_value(t, x, y), theta)
+    numerical[2] += 2e-11  # what rounding leaves here depends on the machine
+    longest = np.linalg.norm(numerical)
+    assert gradcheck.relative_error(gradient[2:], numerical[2:]) == 1
+    assert gradcheck.relative_error(gradient[2:], numerical[2:], floor=0.01 * longest) < RIGHT
+    assert max(gradcheck.check(net, theta, x, y).values()) < RIGHT
+
+
+def test_a_wrong_array_far_shorter_than_the_others_still_shows(problem):
+    net, theta, x, y = problem
+    layers = net.unpack(theta)
+    layers[4]["W"] *= 1e-5  # what comes before the last layer hardly matters
+    errors = gradcheck.check(_with(net, 2, _SummedBias(4, 6)), theta, x, y)
+    assert errors.pop("2.b") > 1e-5
+    assert max(errors.values()) < RIGHT
 
 
 def test_bad_arguments_are_refused():

@@ -1,12 +1,14 @@
 """The network's gradient is the derivative of its loss, and its parameters are one flat vector."""
 
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from course_lib import activations, losses, weights
 from course_lib.gradcheck import check, numerical_gradient
+from course_lib.layers import Elementwise
 from course_lib.network import Activate, Dense, Dropout, Network, mlp
 
 
@@ -327,3 +329,32 @@ def test_names_and_objects_choose_the_same() -> None:
 def test_bad_input_gets_a_sentence(call, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         call(*example())
+
+
+@dataclass(frozen=True)
+class _Told(Elementwise):
+    """A layer of somebody else's that tells its widths, or only how it changes one."""
+
+    fan_in: int | None = None
+    fan_out: int | None = None
+    factor: int = 1
+
+    def width(self, fan_in):
+        return self.factor * fan_in
+
+
+def test_layers_that_are_not_dense_are_checked_where_they_tell_their_widths():
+    Network((Dense(2, 3), _Told(3, 4), Dense(4, 1)), losses.mse)
+    Network((Dense(2, 3), _Told(factor=2), Dense(6, 1)), losses.mse)
+    Network((_Told(factor=2), Dense(6, 1)), losses.mse)
+    assert Network((_Told(5), Dense(5, 1)), losses.mse).n_inputs == 5
+    for layers, takes, gives in (
+        ((Dense(2, 3), _Told(4, 4)), 4, 3),
+        ((Dense(2, 3), _Told(3, 5), Dense(4, 1)), 4, 5),
+        ((Dense(2, 3), _Told(factor=2), Dense(3, 1)), 3, 6),
+        ((_Told(2, 3), activate := Activate(activations.relu), activate, Dense(4, 1)), 4, 3),
+    ):
+        with pytest.raises(
+            ValueError, match=f"takes {takes} inputs, but .* before it give {gives}"
+        ):
+            Network(layers, losses.mse)

@@ -81,7 +81,7 @@ PARALLEL = {
     "sources": ("Data larger than memory", "parallel.sources* parallel.data_plan"),
     "cost": (
         "Cost models",
-        "parallel.cost parallel.alpha_beta* parallel.step_cost parallel.predicted",
+        "parallel.cost parallel.speedup parallel.alpha_beta* parallel.step_cost parallel.predicted",
     ),
     "search": (
         "Search for hyper-parameters",

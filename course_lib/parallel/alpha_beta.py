@@ -137,6 +137,25 @@ class AlphaBeta:
         chain = lookup("all_reduce algorithm", algorithm, CHAINS)
         return self._chain(*chain(_check_ranks(p)), n)
 
+    def crossover(self, p: int) -> float:
+        r"""Return from how many bytes on a ring is the faster all-reduce, not recursive doubling.
+
+        .. math:: n^* = \frac{\alpha}{\beta} \cdot
+                  \frac{2 (p - 1) - R}{R - 2 (p - 1) / p}
+
+        with the R rounds of recursive doubling, :math:`\log_2 p` if p is a power of two. Infinite
+        where the ring never wins: for p up to 2, and on a channel whose bytes cost nothing.
+
+        Examples
+        --------
+        >>> AlphaBeta(alpha=50e-6, beta=0.8e-9).crossover(8)  # 10 Gbit/s
+        550000.0
+        """
+        rounds, each = CHAINS["recursive_doubling"](_check_ranks(p))
+        messages, volume = CHAINS["ring"](p)
+        saved = (each - volume) * self.beta
+        return (messages - rounds) * self.alpha / saved if saved > 0 else math.inf
+
     def _chain(self, messages: int, volume: float, n: float) -> float:
         if not 0 <= n < math.inf:
             raise ValueError(f"AlphaBeta: n must be a number of bytes >= 0, got {n!r}.")

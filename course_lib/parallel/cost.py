@@ -1,8 +1,8 @@
 """What parallel training can give and what it costs, in formulas of a line each.
 
-Times are seconds, memory is bytes, p is the number of ranks. The model of a channel, its fit to
-measurements, the traffic and the memory of a rank, and the prediction of a step stand in files of
-their own, and are found here too.
+Times are seconds, memory is bytes, p is the number of ranks. The laws of speed-up, the model of a
+channel, its fit to measurements, the traffic and the memory of a rank, and the prediction of a step
+stand in files of their own, and are found here too.
 
 Chapters: where the time goes; collectives.
 """
@@ -15,6 +15,7 @@ from course_lib.arrays import check_integer
 from course_lib.parallel.alpha_beta import AlphaBeta
 from course_lib.parallel.alpha_beta_fit import AlphaBetaFit, fit_alpha_beta
 from course_lib.parallel.memory import Memory, zero_memory
+from course_lib.parallel.speedup import amdahl, gustafson, karp_flatt
 from course_lib.parallel.step_cost import StepCost, predict_step
 from course_lib.parallel.traffic import Traffic, traffic
 
@@ -28,79 +29,12 @@ __all__ = [
     "checkpoint_interval",
     "fit_alpha_beta",
     "gustafson",
+    "karp_flatt",
     "pipeline_bubble",
     "predict_step",
     "traffic",
     "zero_memory",
 ]
-
-
-def amdahl(serial_fraction: float, p: int) -> float:
-    r"""Return the speed-up of a fixed amount of work, of which a part cannot be shared.
-
-    .. math:: S(p) = \frac{1}{s + (1 - s) / p} < \frac{1}{s}
-
-    Parameters
-    ----------
-    serial_fraction : float
-        :math:`s`: the SERIAL share of the time on ONE rank, between 0 and 1.
-    p : int
-        The number of ranks.
-
-    Raises
-    ------
-    ValueError
-        If the fraction does not lie in [0, 1], or p is below 1.
-
-    References
-    ----------
-    Amdahl 1967.
-
-    Examples
-    --------
-    >>> [round(amdahl(0.1, p), 2) for p in (1, 2, 10, 1000)]
-    [1.0, 1.82, 5.26, 9.91]
-
-    Notes
-    -----
-    Chapter: where the time goes.
-    """
-    _check_fraction(serial_fraction, p, "amdahl")
-    return 1 / (serial_fraction + (1 - serial_fraction) / p)
-
-
-def gustafson(serial_fraction: float, p: int) -> float:
-    r"""Return the speed-up when the shared part of the work grows with the ranks.
-
-    .. math:: S(p) = s + (1 - s)\, p
-
-    Parameters
-    ----------
-    serial_fraction : float
-        :math:`s`: the serial share of the time on the p ranks (Amdahl's is that on one).
-    p : int
-        The number of ranks.
-
-    Raises
-    ------
-    ValueError
-        If the fraction does not lie in [0, 1], or p is below 1.
-
-    References
-    ----------
-    Gustafson 1988.
-
-    Examples
-    --------
-    >>> [round(gustafson(0.1, p), 2) for p in (1, 2, 10, 1000)]
-    [1.0, 1.9, 9.1, 900.1]
-
-    Notes
-    -----
-    Chapter: where the time goes.
-    """
-    _check_fraction(serial_fraction, p, "gustafson")
-    return serial_fraction + (1 - serial_fraction) * p
 
 
 def pipeline_bubble(stages: int, micro_batches: int) -> float:
@@ -169,12 +103,3 @@ def checkpoint_interval(checkpoint_seconds: float, mtbf_seconds: float) -> float
                 f"checkpoint_interval: {name} must be a finite number > 0, got {value!r}."
             )
     return math.sqrt(2 * checkpoint_seconds * mtbf_seconds)
-
-
-def _check_fraction(serial_fraction: float, p: int, where: str) -> None:
-    check_integer(p, where=where, name="p", at_least=1)
-    if not 0 <= serial_fraction <= 1:
-        raise ValueError(
-            f"{where}: serial_fraction is the serial share of the time, between 0 and 1; "
-            f"got {serial_fraction!r}."
-        )

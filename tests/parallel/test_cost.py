@@ -17,6 +17,7 @@ from course_lib.parallel.cost import (
     checkpoint_interval,
     fit_alpha_beta,
     gustafson,
+    karp_flatt,
     pipeline_bubble,
     predict_step,
     traffic,
@@ -304,3 +305,43 @@ def test_wrong_checkpoint_times_are_refused():
         checkpoint_interval(1, 0)
     with pytest.raises(ValueError, match=r"checkpoint_seconds must be a finite number > 0"):
         checkpoint_interval(-1, 10)
+
+
+# --- wishes of a measurement: Karp and Flatt, and which all-reduce to take ---
+
+
+@pytest.mark.parametrize("p", [2, 3, 8, 1000])
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.5, 1.0])
+def test_karp_and_flatt_undo_amdahl(fraction, p):
+    assert karp_flatt(amdahl(fraction, p), p) == pytest.approx(fraction, abs=1e-12)
+
+
+def test_karp_and_flatt_by_hand_and_their_limits():
+    assert karp_flatt(2.0, 4) == pytest.approx((0.5 - 0.25) / 0.75)
+    assert karp_flatt(5.0, 4) < 0  # faster than p workers can share
+    with pytest.raises(ValueError, match="karp_flatt: workers must be an integer of at least 2"):
+        karp_flatt(1.0, 1)
+    for wrong in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="karp_flatt: speedup must be a finite number > 0"):
+            karp_flatt(wrong, 2)
+
+
+@pytest.mark.parametrize("channel", [CHANNEL, AlphaBeta(50e-6, 0.8e-9), AlphaBeta(2e-6, 1e-7)])
+@pytest.mark.parametrize("p", [3, 4, 5, 6, 7, 8, 9, 16, 31, 64])
+def test_the_crossover_is_where_a_search_over_all_sizes_finds_it(p, channel):
+    def ring_wins(n):
+        return channel.all_reduce(p, n, "ring") < channel.all_reduce(p, n, "recursive_doubling")
+
+    low, high = 0, 1 << 40
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if ring_wins(middle) else (middle, high)
+    # To a byte, and to the rounding of the two times where they meet.
+    assert channel.crossover(p) == pytest.approx(high, abs=1.5, rel=1e-9)
+
+
+def test_there_is_no_crossover_where_the_ring_never_wins():
+    assert CHANNEL.crossover(1) == CHANNEL.crossover(2) == math.inf
+    assert AlphaBeta(1e-4, 0.0).crossover(8) == math.inf
+    with pytest.raises(ValueError, match="number of ranks"):
+        CHANNEL.crossover(0)
