@@ -21,7 +21,8 @@ def summary(doctree: Any) -> str:
     """Return the first paragraph of a page as one line, cut after a word where it is long."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())
-        if isinstance(paragraph.parent, nodes.section) and "times" not in paragraph["classes"]:
+        in_text = isinstance(paragraph.parent, nodes.section | nodes.container)
+        if in_text and "times" not in paragraph["classes"]:
             whole = len(text) <= _LONGEST
             return text if whole else text[:_LONGEST].rpartition(" ")[0].rstrip(",;:") + " …"
     return ""
@@ -60,7 +61,11 @@ def _page(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
 
 
 def _logo(app: Any, config: Any) -> None:
-    config.html_theme_options["logo"] = {**LOGO, "text": config.html_title}
+    config.html_theme_options["logo"] = {
+        **LOGO,
+        "alt_text": "First page:",
+        "text": config.html_title,
+    }
 
 
 def setup(app: Any) -> dict[str, bool]:
