@@ -149,6 +149,7 @@ def test_the_same_with_tls(tmp_path, root):
         done = run("train", *SMALL, "--scheduler", address, "--timeout", "5", root=root)
         assert done.returncode == 1
         assert "course-lib: no Dask scheduler could be reached" in done.stderr
+        assert "give --tls-ca, --tls-cert and --tls-key" in done.stderr
         assert "Traceback" not in done.stderr
 
 

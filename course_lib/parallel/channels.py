@@ -4,6 +4,10 @@ Ranks of one host share memory. Ranks of several hosts talk over the channel tha
 together; where a host has several of them, these add in shared memory first, and one per host
 talks to the others.
 
+What travels over Dask's connections is encrypted on a ``tls://`` cluster. gloo and NCCL open
+connections of their own, which are NOT: parameters and gradients cross the network in the clear,
+whatever the address of the scheduler says. Use them in a network that you trust.
+
 Chapter: data parallelism.
 """
 

@@ -49,7 +49,7 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
     ParallelError
         If called inside a Dask task, or while a worker process is importing the main script.
     ClusterUnreachable
-        If no scheduler answers.
+        If no scheduler answers, or a ``tls://`` address is given without certificates.
 
     Notes
     -----
@@ -60,6 +60,7 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
         with _private_cluster(workers) as cluster, _open(cluster, None, timeout) as own:
             yield own
     elif isinstance(client, str):
+        _check_certificates(client)
         with _open(client, None, timeout) as own:
             yield own
     elif isinstance(client, Client):
@@ -79,6 +80,17 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
         raise TypeError(
             "client must be a distributed.Client, the address of a scheduler, or None for a "
             f"private cluster; got {type(client).__name__}."
+        )
+
+
+def _check_certificates(address: str) -> None:
+    files = (config.get(f"distributed.comm.tls.{n}", None) for n in ("ca-file", "client.cert"))
+    if address.startswith("tls://") and not all(files):
+        raise ClusterUnreachable(
+            f"no Dask scheduler could be reached at {address!r}: it expects this client to show a "
+            "certificate, and none is known. Set distributed.comm.tls.ca-file, .client.cert and "
+            ".client.key in Dask's configuration, or pass Client(address, security=Security(...)) "
+            "instead of the address; on the command line, give --tls-ca, --tls-cert and --tls-key."
         )
 
 

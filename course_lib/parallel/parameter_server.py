@@ -29,8 +29,9 @@ class AsyncParameterServer:
 
     A worker in step k uses parameters that contain all updates of all steps before k - s. With
     s = 0 all wait for all, and with plain SGD, whatever its schedule, the result is that of the
-    synchronous run. With s > 0 it depends on who was when how fast; ``ServerSession.log`` has
-    the order, from which the run can be repeated to the bit.
+    synchronous run. With s > 0 it depends on who was when how fast; the ``log`` of the
+    :class:`~course_lib.parallel.result.TrainResult` has the order of the updates, from which the
+    run can be repeated to the bit.
 
     Each worker's gradient is an update of its own: of p ranks, p - 1 take part in a batch, so the
     optimizer takes p - 1 steps per batch, each with the rows of one worker divided by those of the

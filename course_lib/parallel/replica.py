@@ -95,6 +95,7 @@ class _Replica:
             hashlib.sha256(theta.tobytes()).hexdigest(),
             self.clock.seconds,
             self.comm.counters,
+            tuple(getattr(self.session, "log", ())),
         )
 
     @property

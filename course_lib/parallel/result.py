@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from course_lib.arrays import Array
 from course_lib.optimizers import State
@@ -15,6 +15,9 @@ from course_lib.parallel.comm import Counters
 from course_lib.parallel.events import Event
 from course_lib.parallel.predicted import Predicted, beside
 from course_lib.training import History
+
+if TYPE_CHECKING:
+    from course_lib.parallel.parameter_server_serve import Applied
 
 __all__ = ["Event", "RankResult", "RankTiming", "TrainResult"]
 
@@ -28,6 +31,7 @@ class RankResult(NamedTuple):
     digest: str
     seconds: dict[str, float]
     sent: Counters
+    log: tuple[Applied, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class TrainResult:
         The whole call, with starting workers and sending the data.
     restarts : int
         How often the ranks were started again after a failure.
+    log : tuple of Applied
+        Of a parameter server: all updates in their order, since the last start; else empty.
 
     Examples
     --------
@@ -122,13 +128,15 @@ class TrainResult:
     digests: tuple[str, ...]
     seconds: float = field(compare=False)
     restarts: int = 0
+    log: tuple[Applied, ...] = ()
 
     @classmethod
     def of(cls, ranks: Sequence[RankResult], seconds: float, restarts: int = 0) -> TrainResult:
         """Put together what the ranks handed back; rank 0 brings the parameters."""
         timing, digests = tuple(map(RankTiming.of, ranks)), tuple(rank.digest for rank in ranks)
         first = ranks[0]
-        return cls(first.theta, first.state, first.history, timing, digests, seconds, restarts)
+        trained = first.theta, first.state, first.history
+        return cls(*trained, timing, digests, seconds, restarts, first.log)
 
     @property
     def replicas_identical(self) -> bool:

@@ -5,6 +5,9 @@ taken down for you; :func:`~course_lib.parallel.torch_ddp_train.train` is such a
 made. gloo on processors, NCCL on GPUs. No port, no interface and no environment variable to set:
 the ranks find each other over Dask's own connections.
 
+Only these are encrypted on a ``tls://`` cluster. The tensors travel over connections of gloo or
+NCCL, which encrypt nothing: for a network that you trust.
+
 Chapter: PyTorch DDP on Dask.
 """
 
@@ -68,7 +71,9 @@ def run(
     device : {"auto", "cpu", "cuda"}
         ``"auto"``: one GPU for each rank if there are GPUs, processors if there is none.
     timeout : float
-        Seconds that any one wait may take: for a worker, a message, a gradient of another rank.
+        Seconds that any one wait may take: for a worker, a message, a gradient of another rank. A
+        rank that waits inside PyTorch for the others to join the process group hears only then
+        that the run was stopped; later it is woken at once.
     max_restarts : int
         How often all ranks start again, from the beginning of `fn`, when a worker is lost or does
         not answer; for programs that begin with ``ctx.load``.

@@ -34,7 +34,9 @@ def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
     """Open the default process group of ``torch.distributed`` for the ranks of a communicator.
 
     gloo for processors, NCCL for GPUs. The group is gone when the block ends, however it ends, so
-    that the process can have another.
+    that the process can have another. While it is being opened, nothing can wake a rank that waits
+    inside ``init_process_group``: if the run is stopped just then, because another rank failed on
+    its way there, it hears of it when the communicator's timeout is over.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("distributed")
 
+import dask
 from distributed import Client, get_worker
 
 from course_lib.parallel import gang
@@ -299,6 +300,18 @@ def test_a_gang_inside_a_task_is_refused(client):
     address = client.scheduler.address
     with pytest.raises(ParallelError, match="cannot be started from inside a Dask task"):
         client.submit(lambda: gang(address, who, 1), pure=False).result(timeout=20)
+
+
+def test_a_tls_address_without_certificates_says_what_to_give():
+    with pytest.raises(
+        ClusterUnreachable, match=r"reached at 'tls://127.0.0.1:9': it .* give --tls-ca"
+    ):
+        gang("tls://127.0.0.1:9", who, 2)
+    with (
+        dask.config.set({"distributed.comm.tls.ca-file": "ca.pem"}),
+        pytest.raises(ClusterUnreachable, match="to show a certificate, and none is known"),
+    ):
+        gang("tls://127.0.0.1:9", who, 2)
 
 
 def test_wrong_clients_are_refused(client):

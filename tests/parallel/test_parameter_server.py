@@ -231,3 +231,9 @@ def test_on_dask_workers(client):
     )
     assert stale.replicas_identical
     assert stale.history["loss"][-1] < stale.history["loss"][0]
+    # The log came back: two workers, each one update per batch, never too far behind.
+    assert [update.version for update in stale.log] == list(range(stale.state["t"]))
+    assert max(update.lag for update in stale.log) <= 2
+    assert all(update.lag == 0 for update in result.log)
+    plain = train(NET, (X, Y), optimizer=SGD_01, theta=start(NET), **options | {"epochs": 1})
+    assert plain.log == ()
