@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab notebooks bench api heads errata test $(STAGES) clean clean-all
+.PHONY: help book serve pdf epub notebooks-zip lab notebooks bench api heads errata test $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -27,6 +27,17 @@ book: html  ## build the book and print the path of its first page
 serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
+
+pdf: $(ALL)  ## print the book as one PDF; needs Chromium
+	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+	$(BIN)/python tools/pdf_book.py
+
+epub: $(ALL)  ## write the book as an EPUB, for e-book readers; needs Chromium
+	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+	$(BIN)/python tools/epub_book.py
+
+notebooks-zip:  ## pack the notebooks, the package and what they read
+	$(PYTHON) tools/notebooks_zip.py
 
 lab: $(ALL)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -60,7 +71,8 @@ types: $(ALL)  ## check the types of course_lib
 # One BLAS thread per process: two test processes on two cores would otherwise run four.
 unit: export OMP_NUM_THREADS := 1
 unit: $(ALL)  ## run the tests of the package and its docstrings
-	$(BIN)/python -m pytest -n 2 --ignore=tests/book/test_html.py --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --ignore=tests/book/test_html.py \
+	  --ignore=tests/book/test_editions.py --ignore=tests/browser
 
 # From nothing each time: a page that is not read again gives no warning again, and a page that is
 # gone would stay.
@@ -70,7 +82,7 @@ html: $(BOOK)
 	@echo "The book: $(abspath $(HTML))/index.html"
 
 html-test: $(ALL)  ## look for faults in the built book
-	BOOK_HTML=$(HTML) $(BIN)/python -m pytest tests/book/test_html.py
+	BOOK_HTML=$(HTML) $(BIN)/python -m pytest tests/book/test_html.py tests/book/test_editions.py
 
 browser-test: $(ALL)  ## visit every page of the built book with Chromium
 	BOOK_HTML=$(HTML) $(BIN)/python -m pytest -n 2 tests/browser

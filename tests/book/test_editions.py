@@ -1,0 +1,210 @@
+"""The book as PDF, EPUB and ZIP of notebooks: whole, with formulas, and linked inside."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+from book_files import BOOK, contents, pages
+from bs4 import BeautifulSoup
+
+from tools import epub_book, notebooks_zip, one_book, pdf_book
+
+NAMES = ["index", "chapters/05_activations", "reference/teaching"]
+XHTML, MATH = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/1998/Math/MathML}"
+
+
+@pytest.fixture(scope="module")
+def html() -> Path:
+    """The built book, where there is one, and Chromium; CI has both."""
+    folder = Path(os.environ.get("BOOK_HTML", BOOK / "_build" / "html")).resolve()
+    if not (folder / "index.html").is_file() or shutil.which("chromium") is None:
+        pytest.skip("needs the built book and Chromium: run `make html` first")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def some() -> list[one_book.Page]:
+    """A few pages: a chapter with all kinds of things, one with tables, one with cards."""
+    return [page for page in one_book.contents(BOOK) if page.name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def epub(html: Path, some: list[one_book.Page], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """These pages as an EPUB."""
+    target = tmp_path_factory.mktemp("epub") / "course.epub"
+    epub_book.write(html, some, target, version="1", modified="2026-01-01")
+    return target
+
+
+def test_the_editions_have_every_page_but_the_api_reference() -> None:
+    """In the order of the contents, and each part is announced once."""
+    found = one_book.contents(BOOK)
+    assert [page.name for page in found] == [
+        name for name in contents() if not name.startswith("reference/api")
+    ]
+    parts = [page.part for page in found if page.part]
+    assert len(parts) == len(set(parts)) > 5
+
+
+def _article(tmp_path: Path, body: str) -> BeautifulSoup:
+    (tmp_path / "a.html").write_text(f'<article class="bd-article">{body}</article>', "utf-8")
+    return one_book.article(tmp_path, one_book.Page("a"))
+
+
+def test_what_only_works_on_the_web_is_left_out_or_opened(tmp_path: Path) -> None:
+    """Tabs become headings, boxes open, figures that move leave their description."""
+    text = _article(
+        tmp_path,
+        '<h1>T<a class="headerlink" href="#t">#</a></h1><button>Copy</button>'
+        "<details><summary>Hint</summary>Look.</details>"
+        '<div class="sd-tab-set"><input type="radio"><label class="l">By hand</label>'
+        '<div class="sd-tab-content">2 + 2</div></div>'
+        '<div class="stage"><noscript><p>Scripts!</p><p>A falling line.</p></noscript></div>',
+    )
+    assert text.find(["button", "input", "noscript"]) is None
+    assert text.find("details")["open"]
+    assert text.select_one("p.tab-name").get_text() == "By hand"
+    assert "#" not in text.get_text() and "Scripts!" not in text.get_text()
+    assert "A falling line." in text.get_text()
+
+
+def test_links_lead_inside_or_become_text(tmp_path: Path) -> None:
+    """Those to other sites stay."""
+    text = _article(
+        tmp_path,
+        '<a href="b.html#x">b</a><a href="#y">here</a><a href="gone.html">gone</a>'
+        '<a href="https://example.org">away</a><img src="_images/p.png" alt="p">',
+    )
+    names = {"a", "b"}
+    one_book.redirect(
+        text,
+        one_book.Page("a"),
+        lambda name, anchor: f"{name}|{anchor}" if name in names else None,
+        lambda path: f"pictures/{path.name}",
+    )
+    assert [a["href"] for a in text.find_all("a")] == ["b|x", "a|y", "https://example.org"]
+    assert "gone" in text.get_text()
+    assert text.find("img")["src"] == "pictures/p.png"
+
+
+def test_formulas_are_found_with_their_tex(tmp_path: Path) -> None:
+    """In the line and on their own, with a number before them."""
+    text = _article(
+        tmp_path,
+        r'<span class="math">\(a_1\)</span>'
+        r'<div class="math"><span class="eqno">(1)</span>\[x &lt; \text{\(y\)}\]</div>',
+    )
+    found = [(tex, display) for _, tex, display in one_book.formulas(text)]
+    assert found == [("a_1", False), (r"x < \text{\(y\)}", True)]
+
+
+def test_one_page_for_print_has_no_dead_and_no_double_anchor(
+    html: Path, some: list[one_book.Page]
+) -> None:
+    """Nor a path of this machine in a link; MathJax comes with it."""
+    soup = BeautifulSoup(pdf_book.assemble(html, some, "T", "A"), "html.parser")
+    anchors = [str(tag["id"]) for tag in soup.find_all(id=True)]
+    assert len(anchors) == len(set(anchors))
+    links = [str(tag["href"]) for tag in soup.find_all("a", href=True)]
+    inside = [link[1:] for link in links if link.startswith("#")]
+    assert inside and set(inside) <= set(anchors)
+    assert [link for link in links if not link.startswith(("#", "http", "mailto"))] == []
+    assert soup.find("script", src=re.compile("mathjax"))
+
+
+def test_a_chapter_is_printed(html: Path, some: list[one_book.Page], tmp_path: Path) -> None:
+    """With pages, and as much in it as the figures alone would take."""
+    target = tmp_path / "book.pdf"
+    pdf_book.write(html, some[1:2], target)
+    data = target.read_bytes()
+    assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
+    assert len(re.findall(rb"/Type\s*/Page\b", data)) > 10
+    assert len(data) > 300_000
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_epub_begins_with_its_kind_and_lists_its_files(epub: Path) -> None:
+    """As the standard asks for; nothing is in it that the list does not name."""
+    with zipfile.ZipFile(epub) as archive:
+        first = archive.infolist()[0]
+        assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
+        assert archive.read("mimetype") == b"application/epub+zip"
+        package = ElementTree.fromstring(archive.read("book/package.opf"))
+        items = {item.get("href"): item for item in package.iter() if item.get("media-type")}
+        inside = {n.removeprefix("book/") for n in archive.namelist() if n.startswith("book/")}
+    assert set(items) == inside - {"package.opf"}
+    ids = {item.get("id") for item in items.values()}
+    order = [item.get("idref") for item in package.iter() if item.get("idref")]
+    assert set(order) <= ids and len(order) == len(NAMES) + 1
+    assert [href for href, item in items.items() if "nav" in (item.get("properties") or "")] == [
+        "contents.xhtml"
+    ]
+
+
+def test_epub_pages_are_xml_with_formulas_as_mathml(epub: Path) -> None:
+    """No TeX is left over, no script is in it, and every link and picture is there."""
+    with zipfile.ZipFile(epub) as archive:
+        names = {n for n in archive.namelist() if n.endswith(".xhtml")}
+        trees = {n: ElementTree.fromstring(archive.read(n)) for n in names}
+        everything = set(archive.namelist())
+    anchors = {(n, e.get("id")) for n, tree in trees.items() for e in tree.iter() if e.get("id")}
+    for name, tree in trees.items():
+        assert tree.find(f".//{XHTML}script") is None
+        for link in tree.iter(f"{XHTML}a"):
+            page, _, anchor = (link.get("href") or "").partition("#")
+            if "://" in page:
+                continue
+            target = f"book/{page}" if page else name
+            assert target in names
+            assert not anchor or (target, anchor) in anchors
+        for image in tree.iter(f"{XHTML}img"):
+            assert image.get("alt")
+            assert str(PurePosixPath("book") / str(image.get("src"))) in everything
+    chapter = trees["book/chapters-05_activations.xhtml"]
+    assert len(list(chapter.iter(f"{MATH}math"))) > 50
+    assert chapter.find(f".//{MATH}merror") is None
+    for place in chapter.iter():
+        if place.get("class", "").startswith("math "):
+            assert place.find(f"{MATH}math") is not None
+            assert "\\[" not in "".join(place.itertext())
+
+
+def test_the_same_book_gives_the_same_epub(
+    html: Path, some: list[one_book.Page], epub: Path, tmp_path: Path
+) -> None:
+    """Byte for byte: no date of today, no order by chance."""
+    again = tmp_path / "again.epub"
+    epub_book.write(html, some, again, version="1", modified="2026-01-01")
+    assert again.read_bytes() == epub.read_bytes()
+
+
+def test_the_zip_has_every_notebook_and_what_it_needs(root: Path, tmp_path: Path) -> None:
+    """The package can be installed from it, and files that notebooks read lie where they look."""
+    target = tmp_path / "notebooks.zip"
+    notebooks_zip.write(root, target)
+    with zipfile.ZipFile(target) as archive:
+        there = {name.removeprefix("course/") for name in archive.namelist()}
+        archive.extractall(tmp_path)
+    notebooks = {path.relative_to(root).as_posix() for path in pages(".ipynb")}
+    assert notebooks <= there
+    assert {"pyproject.toml", "README.md", "LICENSE", "course_lib/py.typed", "START.txt"} <= there
+    assert {f"course_lib/{path.name}" for path in (root / "course_lib").glob("*.py")} <= there
+    for path in pages(".ipynb"):
+        for read in re.findall(r"\"(\.\./\.\./[\w/]+\.\w+)\\?\"", path.read_text("utf-8")):
+            assert ((tmp_path / "course" / path.relative_to(root)).parent / read).is_file(), read
+    first = target.read_bytes()
+    notebooks_zip.write(root, target)
+    assert target.read_bytes() == first
+
+
+def test_the_newest_version_and_its_day_come_from_the_change_log() -> None:
+    """They identify the EPUB."""
+    version, day = one_book.release()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)

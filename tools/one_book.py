@@ -1,0 +1,181 @@
+"""Takes the text out of the built HTML pages, for the editions that are one file: PDF and EPUB.
+
+Both are made of the same pages as the book on the web, so they say the same. What only works there
+is left out or opened: buttons, tabs and folded boxes; of a figure that moves stays its description.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+HTML = BOOK / "_build" / "html"
+
+_LEFT_OUT = "a.headerlink, script, button, .stage > :not(noscript), link, i.fa-solid"
+_IDS = ("id", "for", "aria-labelledby", "aria-describedby", "name")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the book: its name, such as chapters/05_activations, and the part it begins."""
+
+    name: str
+    part: str | None = None
+
+    @property
+    def slug(self) -> str:
+        """Return a name that can be an anchor and the name of a file."""
+        return self.name.replace("/", "-")
+
+
+def contents(book: Path) -> list[Page]:
+    """Return the pages in the order of the table of contents, without the API reference."""
+    toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [Page(toc["root"])]
+    for part in toc["parts"]:
+        caption = part["caption"]
+        for entry in part["chapters"]:
+            if entry["file"] != "reference/api":
+                pages.append(Page(entry["file"], caption))
+                caption = None
+    return pages
+
+
+def article(html: Path, page: Page) -> Tag:
+    """Return the text of a page, without what only works on the web."""
+    soup = BeautifulSoup((html / f"{page.name}.html").read_text("utf-8"), "html.parser")
+    found = soup.select_one("article.bd-article")
+    if found is None:
+        raise ValueError(f"{page.name}.html: no article in it; is it a page of this book?")
+    for tag in found.select(_LEFT_OUT):
+        tag.decompose()
+    for tag in found.find_all("noscript"):
+        opening = tag.find("p")
+        if isinstance(opening, Tag):
+            opening.string = "On the web this figure can be moved. What it shows:"
+        tag.unwrap()
+    for tag in found.find_all("details"):
+        tag["open"] = "open"
+    for tabs in found.select(".sd-tab-set"):
+        for tag in tabs.find_all("input"):
+            tag.decompose()
+        for tag in tabs.find_all("label"):
+            tag.name, tag.attrs = "p", {"class": "tab-name"}
+    for tag in found.find_all("input"):
+        tag.decompose()
+    return found
+
+
+def redirect(
+    text: Tag, page: Page, link: Callable[[str, str], str | None], file: Callable[[Path], str]
+) -> None:
+    """Let links and pictures lead to where they are in the new edition.
+
+    Parameters
+    ----------
+    text : Tag
+        The text of ``page``, changed in place.
+    page : Page
+        Where the addresses start from.
+    link : Callable
+        Takes the name of a page and an anchor; returns the new address, or None if there is none.
+        Such a link becomes plain text.
+    file : Callable
+        Takes the path of a picture from the folder of the built book; returns its new address.
+    """
+    for tag in text.find_all("a", href=True):
+        parts = urlsplit(str(tag["href"]))
+        if parts.scheme or parts.netloc:
+            continue
+        name = _from(page, parts.path).removesuffix(".html") if parts.path else page.name
+        new = link(name, unquote(parts.fragment))
+        if new is None:
+            tag.unwrap()
+        else:
+            tag.attrs = {"href": new}
+    for tag in text.find_all(src=True):
+        if not urlsplit(str(tag["src"])).scheme:
+            tag["src"] = file(Path(_from(page, urlsplit(str(tag["src"])).path)))
+
+
+def with_prefix(text: Tag, prefix: str) -> None:
+    """Make the anchors of a page different from those of the others."""
+    for tag in text.find_all(True):
+        for key in _IDS:
+            if tag.has_attr(key):
+                tag[key] = " ".join(f"{prefix}--{one}" for one in str(tag[key]).split())
+
+
+def _from(page: Page, path: str) -> str:
+    return os.path.normpath(Path(page.name).parent / unquote(path))
+
+
+def formulas(text: Tag) -> Iterator[tuple[Tag, str, bool]]:
+    r"""Yield each formula: its tag, its TeX, and whether it has a line of its own."""
+    for tag in text.select(".math"):
+        whole = tag.get_text()
+        display = tag.name == "div"
+        start, end = (r"\[", r"\]") if display else (r"\(", r"\)")
+        _, _, rest = whole.partition(start)
+        yield tag, rest.rpartition(end)[0], display
+
+
+def chromium(*arguments: str, seconds: float) -> str:
+    """Run Chromium without a window; return what it writes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not installed.
+    """
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        raise FileNotFoundError("Chromium is not installed. On Debian: apt install chromium")
+    with tempfile.TemporaryDirectory() as profile:
+        done = subprocess.run(
+            [
+                program,
+                "--headless=new",
+                "--no-sandbox",  # in a container there is none
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--allow-file-access-from-files",
+                f"--user-data-dir={profile}",
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=True,
+        )
+    return done.stdout
+
+
+def settings() -> dict[str, Any]:
+    """Return the settings of the book."""
+    found: dict[str, Any] = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))
+    return found
+
+
+def release() -> tuple[str, str]:
+    """Return the newest version and its day, as CHANGELOG.md has them."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)", text, re.MULTILINE)
+    if found is None:
+        raise ValueError("CHANGELOG.md: no heading such as '## 0.1.0 (2026-11-23)'")
+    return found[1], found[2]
