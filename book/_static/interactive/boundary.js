@@ -9,6 +9,8 @@ Figures.boundary = (stage) => {
   const samples = points(data);
   const parts = { training: samples.slice(0, data.samples), validation: samples.slice(data.samples) };
 
+  stage.room(2, 5);
+  stage.columns(3);
   const whole = (v) => String(v);
   const epoch = stage.range({ key: "epoch", label: "Epoch", min: 0, max: last, step: 1, value: 0, show: whole });
   const patience = stage.range({ key: "patience", label: "Patience", min: 1, max: 30, step: 1, value: 5, show: whole });

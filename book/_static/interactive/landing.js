@@ -21,8 +21,7 @@ Figures.landing = (stage) => {
     every: 200,
   });
 
-  // Its sentence is short on every screen.
-  stage.numbers.style.minHeight = "3em";
+  stage.room(1, 2);
 
   // Left: units as circles, weights as lines; the thicker the larger, blue for positive.
   const wires = stage.picture({ width: 320, height: 320, title: "Its weights" });
