@@ -29,8 +29,8 @@ def seconds(path: Path) -> float:
 
 
 def machine() -> str:
-    """Return the class of this machine: what it is, and how many cores it has."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    """Return the class of this machine: how many cores it has, and what it is."""
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def main() -> None:
