@@ -36,7 +36,8 @@ nav.whole-contents { break-before: page; }
 nav.whole-contents li { list-style: none; }
 h1, h2, h3, h4 { break-after: avoid; break-inside: avoid; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 8.6pt; }
-pre, img, figure, tr, div.math, .admonition-title { break-inside: avoid; }
+pre { orphans: 4; widows: 4; }
+img, figure, tr, div.math, .admonition-title { break-inside: avoid; }
 img { max-width: 100%; max-height: 210mm; }
 table { width: 100%; font-size: 9pt; } td { overflow-wrap: anywhere; }
 th { overflow-wrap: normal; }
