@@ -92,7 +92,8 @@ class CourseTimes(SphinxDirective):
         for path in chapters:
             self.env.note_dependency(str(path))
         text = (
-            f"{len(chapters)} chapters: about {hours} hours to read, not counting the work on the exercises. "
+            f"{len(chapters)} chapters: about {hours} hours to read, not counting the work on the "
+            "exercises. "
             f"Running all of their code takes under {duration(sum(found['seconds'].values()))} "
             f"(measured in {found['month']} on {found['machine']})."
         )
