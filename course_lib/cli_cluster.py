@@ -82,14 +82,19 @@ def opened(options: argparse.Namespace) -> Iterator[Any]:
 def _check(options: argparse.Namespace, given: dict[str, str]) -> None:
     address = options.scheduler or ""
     if options.comm == "inprocess" and address:
-        raise ValueError("--comm inprocess runs in threads and uses no cluster; leave out one.")
+        raise ValueError(
+            "--comm inprocess runs in threads and uses no cluster; leave out it or --scheduler."
+        )
     if address and not address.startswith(("tcp://", "tls://")):
         raise ValueError(
             f"--scheduler {address}: expected an address such as tcp://127.0.0.1:8786 or "
             "tls://127.0.0.1:8786."
         )
     if given and not address.startswith("tls://"):
-        raise ValueError(f"{', '.join(given)}: for a --scheduler tls://host:port only.")
+        raise ValueError(
+            f"{', '.join(given)}: certificates are for a scheduler at a tls:// address, got "
+            f"{address or 'none'}; give --scheduler tls://host:port, or leave them out."
+        )
     if given and len(given) < 3:
         raise ValueError("--tls-ca, --tls-cert and --tls-key belong together; give all three.")
     for name, file in given.items():

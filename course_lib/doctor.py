@@ -112,7 +112,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
 
 
 def report() -> str:
-    """Return the findings as text. What cannot be found out is said so; nothing is raised.
+    """Return the findings as text; it names what it could not find out, and raises nothing.
 
     Examples
     --------

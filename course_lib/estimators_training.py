@@ -26,7 +26,7 @@ FLOATS = (np.float64, np.float32)
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Settings, and training by them; :mod:`course_lib.estimators` says what they mean."""
+    """The settings of both, explained at ``MLPClassifier``, and a training that follows them."""
 
     _loss: ClassVar[str]
     network_: Network
@@ -113,7 +113,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         if self.early_stopping:
             classes = y if self.network_.loss.kind == "labels" else np.zeros(len(x))
             rows, held_out = stratified(
-                classes, seed=self._seed, test_fraction=self.validation_fraction, where="fit"
+                classes,
+                seed=self._seed,
+                test_fraction=self.validation_fraction,
+                where="fit",
+                name="validation_fraction",
             )
             settings["validation"] = x[held_out], y[held_out]
             settings["stop"] = EarlyStopping(self.patience, self.min_delta)

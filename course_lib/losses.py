@@ -84,8 +84,10 @@ class Loss:
         is_label = self.kind in ("labels", "margin")
         wanted = (rows,) if is_label else (rows, outputs)
         if y.shape != wanted and not (outputs == 1 and y.shape in {(rows,), (rows, 1)}):
+            one_hot = is_label and y.shape == shape
             raise ValueError(
-                f"{where}: targets for {self.name} must have shape {wanted}, got {y.shape}."
+                f"{where}: targets for {self.name} must have shape {wanted}, got {y.shape}"
+                + ("; turn one-hot rows into labels by y.argmax(axis=1)." if one_hot else ".")
             )
         if is_label:
             classes = 2 if outputs == 1 and self.kind == "margin" else outputs

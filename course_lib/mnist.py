@@ -74,7 +74,10 @@ def parse_idx(raw: bytes, name: str) -> Bytes:
         )
     start = 4 + 4 * raw[3]
     if len(raw) < start:
-        raise ValueError(f"{name}: the header should take {start} bytes, got {len(raw)}.")
+        raise ValueError(
+            f"{name}: the header should take {start} bytes, but the file ends after {len(raw)}; "
+            "it was cut off: copy or download it again."
+        )
     shape = struct.unpack(f">{raw[3]}I", raw[4:start])
     values = np.frombuffer(raw, np.uint8, offset=start)
     if values.size != math.prod(shape):

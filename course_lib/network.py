@@ -242,7 +242,10 @@ def mlp(
     True
     """
     if len(sizes) < 2:
-        raise ValueError(f"mlp: sizes needs at least inputs and outputs, got {list(sizes)}.")
+        raise ValueError(
+            f"mlp: sizes needs at least inputs and outputs, got {list(sizes)}; "
+            "with a hidden layer, for example, [64, 32, 10]."
+        )
     after: list[Layer] = [Activate(activations.get(hidden))]
     if dropout:
         after.append(Dropout(dropout))

@@ -14,7 +14,7 @@ from course_lib.arrays import Array
 
 
 def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Part an optimizer's state in arrays, named ``state.<key>``, and the rest, for JSON.
+    """Take a state apart: its arrays, named ``state.<key>``, and the rest, which JSON can say.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, A
 
 
 def join_state(arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo :func:`split_state`; other arrays (theta) are left out.
+    """Put a state together again from what :func:`split_state` gave; ignore other arrays.
 
     Examples
     --------

@@ -18,7 +18,9 @@ from course_lib.arrays import Array, check_integer
 Rows: TypeAlias = NDArray[np.intp]
 
 
-def stratified(y: Array, *, seed: int, test_fraction: float, where: str) -> tuple[Rows, Rows]:
+def stratified(
+    y: Array, *, seed: int, test_fraction: float, where: str, name: str = "test_fraction"
+) -> tuple[Rows, Rows]:
     """Choose rows for training and for testing, each class in both in proportion (to one sample).
 
     Parameters
@@ -31,6 +33,8 @@ def stratified(y: Array, *, seed: int, test_fraction: float, where: str) -> tupl
         Share of the rows for testing.
     where : str
         The function that the user called, for the error sentence.
+    name : str
+        What it calls the fraction.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def stratified(y: Array, *, seed: int, test_fraction: float, where: str) -> tupl
     n, tests = len(y), round(test_fraction * len(y))
     if not 0 < tests < n:
         raise ValueError(
-            f"{where}: test_fraction must leave samples on both sides of the split, "
+            f"{where}: {name} must leave samples on both sides of the split, "
             f"got {test_fraction} of {n} samples."
         )
     rng = np.random.default_rng(seed)

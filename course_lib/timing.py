@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The times of two ways of doing the same, run in turns.
+    """How long two ways to the same result took, when they were run in turns.
 
     Parameters
     ----------

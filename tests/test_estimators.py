@@ -121,7 +121,9 @@ def test_early_stopping_returns_the_best_epoch_of_a_run_that_went_on():
 
 
 def test_what_is_held_out_has_each_class_in_proportion():
-    with pytest.raises(ValueError, match="must leave samples on both sides of the split"):
+    with pytest.raises(
+        ValueError, match="fit: validation_fraction must leave samples on both sides"
+    ):
         MLPClassifier(early_stopping=True, validation_fraction=0.001).fit(X, LABELS)
 
 

@@ -158,7 +158,7 @@ def test_probabilities_equal_torch_or_are_refused() -> None:
             "softmax_cross_entropy",
             [[1, 0, 0], [0, 1, 0]],
             ValueError,
-            r"shape \(2,\), got \(2, 3\)",
+            r"shape \(2,\), got \(2, 3\); turn one-hot rows into labels by y.argmax",
         ),
         ("softmax_cross_entropy", [0, 1, 2], ValueError, r"must have shape \(2,\), got \(3,\)"),
         ("hinge", [0, 3], ValueError, r"labels must lie in 0\.\.2"),

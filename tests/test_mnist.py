@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path, originals, monkeypatch):
         (b"", r"expected an IDX file of unsigned bytes .* got \[\]"),
         (b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00", r"expected an IDX file .* got \[0, 0, 13\]"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x03ab", r"expected data of shape \(3,\), got 2 bytes"),
-        (b"\x00\x00\x08\x03\x00\x00", "the header should take 16 bytes, got 6"),
+        (b"\x00\x00\x08\x03\x00\x00", "the header should take 16 bytes, but the file ends after 6"),
     ],
 )
 def test_a_file_of_another_kind_or_length_is_refused(raw, message):

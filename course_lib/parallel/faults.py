@@ -53,7 +53,7 @@ class Faults:
     >>> run_threads(2, lambda c: all_reduce(c, np.ones(1)), faults=Faults(death={1: 0}))
     Traceback (most recent call last):
     ...
-    course_lib.parallel.errors.WorkerLost: rank 1 died at its operation 0, as its faults said.
+    course_lib.parallel.errors.WorkerLost: rank 1 died at its operation 0, as Faults(death) asked.
 
     Notes
     -----
@@ -97,7 +97,7 @@ class RankFaults:
         """Count a send or receive; raise WorkerLost if the rank dies at it."""
         if self._done == self._dies_at:
             raise WorkerLost(
-                f"rank {self._rank} died at its operation {self._done}, as its faults said.",
+                f"rank {self._rank} died at its operation {self._done}, as Faults(death) asked.",
                 rank=self._rank,
             )
         self._done += 1

@@ -45,7 +45,10 @@ def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
     low = check_integer(low, where="train", name="workers", at_least=1)
     high = check_integer(high, where="train", name="workers", at_least=1)
     if high < low:
-        raise ValueError(f"train: workers=(least, most) must not fall, got {(low, high)}.")
+        raise ValueError(
+            f"train: workers=(least, most) needs least <= most, got {(low, high)}; "
+            "for a fixed number, pass that alone."
+        )
     return low, high
 
 

@@ -48,7 +48,10 @@ def watch(
         if not ready and stopped:
             break  # some rank computes on and on; the failure that stopped the others is the news
         if not ready:
-            raise CommTimeout(f"the {len(processes)} processes did not start within {timeout:g} s.")
+            raise CommTimeout(
+                f"the {len(processes)} processes did not start within {timeout:g} s; on a machine "
+                "that is busy, or imports slowly, pass a larger timeout."
+            )
         for pipe in ready:
             rank = rank_of[pipe]  # type: ignore[index]
             try:

@@ -23,7 +23,7 @@ _AS_BITS = {
 
 
 def to_arrays(part: str, value: Any) -> tuple[Any, dict[str, Array]]:
-    """Part a tree of dicts, lists, tensors and plain values in what JSON can say, and arrays.
+    """Take a ``state_dict()`` apart: a skeleton that JSON can say, and its tensors as arrays.
 
     Parameters
     ----------

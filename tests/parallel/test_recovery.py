@@ -401,7 +401,11 @@ def test_a_driver_that_does_not_see_the_checkpoints_says_so(tmp_path):
         ({"every": 0, "folder": "a"}, ValueError, "every must be an integer of at least 1"),
         ({"keep": 0, "folder": "a"}, ValueError, "keep must be an integer of at least 1"),
         ({"max_restarts": -1}, ValueError, "max_restarts must be an integer of at least 0"),
-        ({"workers": (3, 2)}, ValueError, r"workers=\(least, most\) must not fall, got \(3, 2\)"),
+        (
+            {"workers": (3, 2)},
+            ValueError,
+            r"workers=\(least, most\) needs least <= most, got \(3, 2\)",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(options, error, match):
