@@ -127,7 +127,7 @@ def _read(path: Path) -> Any:
     except ImportError as error:
         raise ImportError(
             f"grading runs notebooks, and {error.name} is not installed; "
-            "pip install 'course-lib[lab]' brings it."
+            "pip install 'course-lib[notebooks,lab]' brings it."
         ) from error
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
