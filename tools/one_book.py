@@ -46,12 +46,17 @@ def contents(book: Path) -> list[Page]:
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     pages = [Page(toc["root"])]
     for part in toc["parts"]:
-        caption = part["caption"]
-        for entry in part["chapters"]:
-            if entry["file"] != "reference/api":
-                pages.append(Page(entry["file"], caption))
-                caption = None
+        names = [name for entry in part["chapters"] for name in _names(entry)]
+        pages += [Page(names[0], part["caption"]), *map(Page, names[1:])]
     return pages
+
+
+def _names(entry: dict[str, Any]) -> list[str]:
+    """Return the name of a page and those of the pages below it."""
+    if entry["file"] == "reference/api":
+        return []
+    below = [name for section in entry.get("sections", ()) for name in _names(section)]
+    return [entry["file"], *below]
 
 
 def article(html: Path, page: Page) -> Tag:
