@@ -23,16 +23,20 @@ _PAGE = """This notebook {what} *{title}*.
 [Read it as a page of the book]({address}):
 there the formulas have numbers and the links lead on."""
 
-# `../..` is the project's folder for who has it on the disk: notebook and package then fit.
+# `../..` is the project's folder for who has it on the disk. Elsewhere it is fetched whole: some
+# chapters read files beside the package, such as measurements.
 _INSTALL = """# Installs course_lib where it is missing, as on Colab; elsewhere it does nothing.
 import importlib.util
+import os
+import subprocess
 from pathlib import Path
 
 if importlib.util.find_spec("course_lib") is None:
-    found = Path("../../course_lib").is_dir()
-    remote = "course-lib[notebooks] @ git+{repository}@{branch}"
-    course = "../..[notebooks]" if found else remote
-    get_ipython().run_line_magic("pip", f'install -q "{{course}}"')"""
+    if not Path("../../course_lib").is_dir():
+        source = ["--branch", "{branch}", "{repository}", "course"]
+        subprocess.run(["git", "clone", "--depth", "1", *source], check=True)
+        os.chdir("course/book/chapters")
+    get_ipython().run_line_magic("pip", "install -q '../..[notebooks]'")"""
 
 
 def settings(root: Path = ROOT) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_writing_the_head_again_renews_it() -> None:
     moved = {**CONFIG, "repository": {"url": "https://github.com/me/mine", "branch": "spring"}}
     heads.write_head(notebook, heads.sources(path, moved))
     assert "https://me.github.io/mine/chapters/05_activations.html" in notebook.cells[1].source
-    assert "git+https://github.com/me/mine@spring" in notebook.cells[2].source
+    assert '"--branch", "spring", "https://github.com/me/mine"' in notebook.cells[2].source
     assert [c.get("execution_count") for c in notebook.cells] == [
         c.get("execution_count") for c in before.cells
     ]
@@ -101,13 +101,15 @@ def test_the_installing_cell_does_nothing_where_the_course_is(
 def test_the_installing_cell_installs_where_the_course_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_hand: bool
 ) -> None:
-    """From the project's folder where the notebook lies in it, otherwise from the repository."""
-    (tmp_path / "book" / "chapters").mkdir(parents=True)
-    if at_hand:
-        (tmp_path / "course_lib").mkdir()
-    monkeypatch.chdir(tmp_path / "book" / "chapters")
+    """From the folder of the project: the one it lies in, otherwise one that is fetched."""
+    project = tmp_path if at_hand else tmp_path / "elsewhere" / "course"
+    (project / "book" / "chapters").mkdir(parents=True)
+    (project / "course_lib").mkdir()
+    start = project / "book" / "chapters" if at_hand else tmp_path / "elsewhere"
+    monkeypatch.chdir(start)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    typed: list[tuple[str, str]] = []
+    typed: list[object] = []
+    monkeypatch.setattr("subprocess.run", lambda line, check: typed.append((*line, check)))
 
     class Shell:
         def run_line_magic(self, name: str, line: str) -> None:
@@ -116,8 +118,10 @@ def test_the_installing_cell_installs_where_the_course_is_not(
     source = heads.sources(Path("chapters/05_activations.ipynb"), CONFIG)[heads.INSTALL]
     exec(source, {"get_ipython": Shell})
     url, branch = CONFIG["repository"]["url"], CONFIG["repository"]["branch"]
-    remote = f"course-lib[notebooks] @ git+{url}@{branch}"
-    assert typed == [("pip", f'install -q "{"../..[notebooks]" if at_hand else remote}"')]
+    clone = ("git", "clone", "--depth", "1", "--branch", branch, url, "course", True)
+    install = ("pip", "install -q '../..[notebooks]'")
+    assert typed == ([install] if at_hand else [clone, install])
+    assert Path.cwd() == project / "book" / "chapters"
 
 
 def test_the_address_of_the_repository_is_written_once(root: Path) -> None:
