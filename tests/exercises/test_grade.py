@@ -179,7 +179,9 @@ def test_without_what_runs_notebooks_it_says_what_to_install(
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"nbclient is not installed; pip install 'course-lib\[notebooks,"):
+    with pytest.raises(
+        ImportError, match=r"nbclient is not installed; pip install 'course-lib\[notebooks,"
+    ):
         grade(path)
 
 
