@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,12 +19,21 @@ DATA = "_static/previews/targets.js"
 # What each kind of link looks like, and where its target stands.
 _LINK = re.compile(r"#equation-|(?:^|/)glossary\.html#term-|(?:^|/)bibliography\.html#id\d|^#term-")
 
+_HREF = re.compile(r'<a\b[^>]*\bclass="reference\b[^>]*\bhref="([^"]*)"')
+# No equation, definition or source is longer, in characters of HTML.
+_LONGEST = 12_000
 
-def wanted(soup: BeautifulSoup, page: str) -> set[str]:
-    """Return the targets of a page's links, such as ``chapters/06_losses.html#equation-eq-mse``."""
+
+def wanted(html: str, page: str) -> set[str]:
+    """Return the targets of a page's links, such as ``chapters/06_losses.html#equation-eq-mse``.
+
+    Examples
+    --------
+    >>> wanted('<a class="reference internal" href="06.html#equation-eq-mse">', "chapters/07.html")
+    {'chapters/06.html#equation-eq-mse'}
+    """
     found = set()
-    for link in soup.select("article a.reference[href]"):
-        href = str(link["href"])
+    for href in map(unescape, _HREF.findall(html)):
         if _LINK.search(href):
             path, _, anchor = unquote(href).partition("#")
             folder = Path("/", page).parent
@@ -66,18 +76,21 @@ def _without_links(soup: BeautifulSoup) -> str:
     return re.sub(r"\s*→\s*(?:<span><span[^>]*>[^<]*</span></span>[,\s]*)+", "", str(soup)).strip()
 
 
+def _around(html: str, anchor: str) -> BeautifulSoup:
+    """Parse the piece of a page that starts at an anchor: whole pages would take seconds."""
+    start = max(html.find(f'id="{anchor}"'), 0)
+    start = max(html.rfind("<", 0, start), 0)
+    return BeautifulSoup(html[start : start + _LONGEST], "html.parser")
+
+
 def collect(folder: Path) -> dict[str, str]:
     """Return the HTML of each target that a page of the built book links to."""
-    soups = {}
-    for path in sorted(folder.rglob("*.html")):
-        page = path.relative_to(folder).as_posix()
-        if not page.startswith("_"):
-            soups[page] = BeautifulSoup(path.read_text("utf-8"), "html.parser")
-    targets = sorted(set().union(*(wanted(soup, page) for page, soup in soups.items())))
+    pages = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.html"))}
+    texts = {name: p.read_text("utf-8") for name, p in pages.items() if not name.startswith("_")}
     found = {}
-    for target in targets:
+    for target in sorted(set().union(*(wanted(html, name) for name, html in texts.items()))):
         page, _, anchor = target.partition("#")
-        html = excerpt(soups[page], anchor) if page in soups else None
+        html = excerpt(_around(texts[page], anchor), anchor) if page in texts else None
         if html is not None:
             found[target] = html
     return found
