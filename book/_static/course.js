@@ -3,6 +3,7 @@
 
 function letKeyboardScroll() {
   for (const box of document.querySelectorAll("main pre, main mjx-container, main table, main .output, main .cell_output > *")) {
+    if (box.closest("summary, button, a")) continue; // takes the focus itself
     const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
     if (scrolls) box.tabIndex = 0;
     else if (box.tabIndex === 0) box.removeAttribute("tabindex");
