@@ -20,13 +20,15 @@ const show = v => `${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.s
 axe.run(document, {resultTypes: ["violations"]})
   .then(found => done(found.violations.filter(bad).map(show)));
 """
-# Elements that stick out of the page to the right, and are not inside something that scrolls.
+# If the page is wider than the window: how wide, and what sticks out without scrolling by itself.
 _TOO_WIDE = """
-const wide = document.documentElement.clientWidth + 1;
-if (document.documentElement.scrollWidth <= wide) return [];
-return [...document.querySelectorAll("main *")]
-  .filter(e => e.getBoundingClientRect().right > wide)
-  .slice(0, 3).map(e => e.outerHTML.slice(0, 200));
+const [page, wide] = [document.documentElement, document.documentElement.clientWidth + 1];
+if (page.scrollWidth <= wide) return [];
+const clipped = e => e !== document.body
+  && (getComputedStyle(e).overflowX !== "visible" || clipped(e.parentElement));
+const out = e => e.getBoundingClientRect().right > wide && !clipped(e.parentElement);
+return [`the page, ${page.scrollWidth} px`,
+  ...[...document.querySelectorAll("main *")].filter(out).slice(-2).map(e => e.outerHTML)];
 """
 
 
@@ -48,7 +50,7 @@ def faults(page: Any, url: str, scheme: str) -> list[str]:
     found += page.js("return [...document.querySelectorAll('mjx-merror')].map(e => e.outerHTML)")
     for width in WIDTHS:
         page.resize(width)
-        found += [f"at {width} px sticks out: {e}" for e in page.js(_TOO_WIDE)]
+        found += [f"at {width} px sticks out: {e[:200]}" for e in page.js(_TOO_WIDE)]
     return found + accessibility(page)
 
 
