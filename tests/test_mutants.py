@@ -100,7 +100,7 @@ MUTANTS = [
            "total += loss * batch_size", "training"),
     Mutant("early stopping one epoch late", "early_stopping.py", ">= self.patience", "> self.patience", "training"),
     Mutant("accuracy falls to stop", "early_stopping.py",
-           'sign = -1.0 if self.metric.endswith("accuracy") else 1.0', "sign = 1.0", "training"),
+           'sign = -1.0 if metric.endswith("accuracy") else 1.0', "sign = 1.0", "training"),
 ]  # fmt: skip
 
 
