@@ -137,13 +137,18 @@ def test_killing_a_worker_stops_the_gang_and_names_the_worker(client, victim):
     assert usable(client)
 
 
-def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client):
+def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client, tmp_path):
+    sent = tmp_path / "sent"
+
     def fn(comm):
         if comm.rank == 1:
             comm.send(0, "pid", np.array([os.getpid()]))
+            sent.touch()
             comm.recv(0, "gradient", timeout=60)
             return
         pid = int(comm.recv(1, "pid")[0])
+        while not sent.exists():  # stopped in the middle of its send, rank 1 would fail first
+            time.sleep(0.01)
         os.kill(pid, signal.SIGSTOP)  # not dead: no connection breaks, no event tells
         try:
             comm.send(1, "gradient", np.zeros(3))
