@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 from book_files import BOOK, pages
 
 from tools import notebook_heads as heads
@@ -141,13 +140,3 @@ def test_the_address_of_the_repository_is_written_once(root: Path) -> None:
         and f"github.com/{url.split('/')[3]}" in path.read_text("utf-8", errors="ignore")
     ]
     assert named == ["book/_config.yml"]
-
-
-def test_launch_buttons_lead_to_binder_and_colab() -> None:
-    """The theme makes the addresses from the settings that are checked here."""
-    text = (BOOK / "_config.yml").read_text("utf-8")
-    config = yaml.safe_load(text)
-    assert config["repository"]["path_to_book"] == "book"
-    assert config["launch_buttons"]["notebook_interface"] == "jupyterlab"
-    assert config["launch_buttons"]["binderhub_url"] == "https://mybinder.org"
-    assert config["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
