@@ -94,7 +94,8 @@ def folds(n: int, k: int, *, seed: int) -> list[tuple[Rows, Rows]]:
 
     References
     ----------
-    Stone 1974, Cross-validatory choice and assessment of statistical predictions.
+    Kohavi 1995, A study of cross-validation and bootstrap for accuracy estimation and model
+    selection.
 
     Examples
     --------
