@@ -53,7 +53,7 @@ class SharedMemory(Layered, Reduces):
 
     References
     ----------
-    Graham & Shipman 2008 (MPI collectives in shared memory).
+    Li, Hoefler & Snir 2013 (MPI collectives in shared memory).
 
     Examples
     --------
