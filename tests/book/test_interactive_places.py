@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from book_files import BOOK
 from figure_places import SCRIPTS, places
 
 # Not figures: what all of them share, and what some do, who name it in their option `data`.
@@ -33,3 +34,13 @@ def test_every_script_says_in_its_first_line_what_it_is_and_asks_nobody() -> Non
         assert not re.search(r"\bfetch\(|XMLHttpRequest|^import\b|\bimport\(", text, re.M), (
             path.name
         )
+
+
+def test_every_class_of_the_style_sheet_is_one_that_a_figure_uses() -> None:
+    """A rule that nothing matches misleads who looks for a colour."""
+    sheet = (SCRIPTS / "interactive.css").read_text("utf-8")
+    sources = [*SCRIPTS.glob("*.js"), BOOK / "_ext" / "interactive.py"]
+    text = "\n".join(path.read_text("utf-8") for path in sources)
+    classes = set(re.findall(r"\.([a-z][\w-]*)(?=[^{}]*\{)", sheet))
+    assert len(classes) > 20
+    assert [name for name in classes if not re.search(rf"(?<!-)\b{name}\b(?!-)", text)] == []

@@ -61,19 +61,19 @@ Figures.activations = (stage) => {
     });
     const inside = stage.clip(picture, axes.area);
     add(inside, "path", { class: "line faint", d: `${stage.path([[axes.x(-6), axes.y(0)], [axes.x(6), axes.y(0)]])}` });
-    add(inside, "path", { class: "line orange dashed slope", d: curve(df) });
-    add(inside, "path", { class: "line blue value", d: curve(f) });
+    add(inside, "path", { class: "line orange dashed", d: curve(df) });
+    add(inside, "path", { class: "line blue", d: curve(f) });
     const reach = 1.6 / Math.hypot(1, slope);
     const tangent = [-reach, reach].map((s) => [axes.x(z.value + s), axes.y(value + s * slope)]);
-    add(inside, "path", { class: "line tangent", d: stage.path(tangent) });
+    add(inside, "path", { class: "line", d: stage.path(tangent) });
     const at = (height) => ({ cx: axes.x(z.value), cy: axes.y(height) });
     add(inside, "path", { class: "line faint dashed", "stroke-width": 1, d: stage.path([[axes.x(z.value), axes.area.bottom], [axes.x(z.value), axes.y(value)]]) });
     add(inside, "circle", { ...at(slope), r: 5, class: "dot orange paper-area" });
     add(inside, "circle", { ...at(value), r: 7, class: "dot blue blue-area" });
-    const legend = [["blue value", "f(z), the value"], ["orange dashed slope", "f′(z), the derivative"], ["tangent", "tangent: its slope is f′(z)"]];
-    legend.forEach(([kind, text], i) => {
+    const legend = [["line blue", "f(z), the value"], ["line orange dashed", "f′(z), the derivative"], ["line", "tangent: its slope is f′(z)"]];
+    legend.forEach(([look, text], i) => {
       const height = axes.area.top + 12 + 19 * i;
-      picture.add("path", { class: `line ${kind}`, d: `M${axes.area.left + 8} ${height}h26` });
+      picture.add("path", { class: look, d: `M${axes.area.left + 8} ${height}h26` });
       picture.add("text", { x: axes.area.left + 42, y: height + 4, text });
     });
     stage.say(
