@@ -19,7 +19,7 @@ from course_lib.network import mlp
 Program = Callable[[Array, Array, Array], tuple[float, Array]]
 
 
-@exercise("bug_museum.right_labels", title="The comma that was missing", level="easy", minutes=10)
+@exercise("bug_museum.right_labels", title="Each row its own label", level="easy", minutes=10)
 def right_labels(answer: Any) -> None:
     """Five rows, three classes, labels that are not in order and do not cover all rows evenly."""
     p = np.array([[5, 3, 2], [1, 8, 1], [2, 2, 6], [4, 5, 1], [7, 1, 2]]) / 10.0
