@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import yaml
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
@@ -49,3 +53,30 @@ def markdown(path: Path) -> str:
     if path.suffix == ".md":
         return path.read_text("utf-8")
     return "\n\n".join(cell["source"] for cell in cells(path, "markdown"))
+
+
+def extension(name: str) -> ModuleType:
+    """Import one of the book's own extensions, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def without(what: str) -> None:
+    """Skip on the machine of a person; where everything has to be there, fail."""
+    if "CI" in os.environ:
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def built_book() -> Path:
+    """Return the folder of the built book; who names one in BOOK_HTML may not go without."""
+    folder = Path(os.environ.get("BOOK_HTML", BOOK / "_build" / "html")).resolve()
+    if not (folder / "index.html").is_file():
+        message = f"no built book in {folder}: run `make book` first"
+        if "BOOK_HTML" in os.environ:
+            pytest.fail(message)
+        without(message)
+    return folder

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
+from book_files import extension
 
 from tools import api_pages, run_notebooks
 
 
-def _extension(root: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, root / "book" / "_ext" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_chapters_are_found_by_title_and_by_file_name(root: Path, tmp_path: Path) -> None:
+def test_chapters_are_found_by_title_and_by_file_name(tmp_path: Path) -> None:
     """In Markdown and in notebooks."""
     (tmp_path / "07_forward.md").write_text("# Forward propagation\n", encoding="utf-8")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# The losses\n")])
     nbformat.write(notebook, tmp_path / "06_losses.ipynb")
-    assert _extension(root, "chapter_links").chapter_names(tmp_path) == {
+    assert extension("chapter_links").chapter_names(tmp_path) == {
         "losses": "chapters/06_losses",
         "the losses": "chapters/06_losses",
         "forward": "chapters/07_forward",
@@ -45,17 +36,15 @@ def test_chapters_are_found_by_title_and_by_file_name(root: Path, tmp_path: Path
         ("No chapter here.", "No chapter here."),
     ],
 )
-def test_the_chapter_line_of_a_docstring_becomes_links(
-    root: Path, line: str, expected: str
-) -> None:
+def test_the_chapter_line_of_a_docstring_becomes_links(line: str, expected: str) -> None:
     """A title with a comma in it is one title."""
     names = {"losses": "c/06", "a": "c/1", "b": "c/2", "batches, and more": "c/12"}
-    assert _extension(root, "chapter_links").link_line(line, names) == (expected, [])
+    assert extension("chapter_links").link_line(line, names) == (expected, [])
 
 
-def test_an_unknown_chapter_is_reported(root: Path) -> None:
+def test_an_unknown_chapter_is_reported() -> None:
     """The caller makes a warning of it, and the build fails."""
-    line, unknown = _extension(root, "chapter_links").link_line("Chapter: magic.", {})
+    line, unknown = extension("chapter_links").link_line("Chapter: magic.", {})
     assert (line, unknown) == ("Chapter: magic.", ["magic"])
 
 
@@ -70,7 +59,7 @@ def test_an_unknown_chapter_is_reported(root: Path) -> None:
     ],
 )
 def test_a_short_name_means_the_one_thing_that_ends_with_it(
-    root: Path, target: str, expected: str | None
+    target: str, expected: str | None
 ) -> None:
     """Two of the same name: neither is guessed."""
     names = [
@@ -79,7 +68,7 @@ def test_a_short_name_means_the_one_thing_that_ends_with_it(
         "course_lib.losses.get",
         "course_lib.weights.get",
     ]
-    assert _extension(root, "public_names").documented(target, names) == expected
+    assert extension("public_names").documented(target, names) == expected
 
 
 def test_private_files_have_no_api_page(tmp_path: Path) -> None:
@@ -108,10 +97,10 @@ def test_running_a_notebook_twice_changes_nothing(tmp_path: Path) -> None:
     assert "execution" not in cell.metadata
 
 
-def test_a_name_that_a_file_hands_on_means_the_thing_where_it_is_defined(root: Path) -> None:
+def test_a_name_that_a_file_hands_on_means_the_thing_where_it_is_defined() -> None:
     """Also where another file defines something else under that name."""
     names = ["course_lib.losses.Loss", "course_lib.other.Loss", "course_lib.training.fit"]
-    documented = _extension(root, "public_names").documented
+    documented = extension("public_names").documented
     assert importlib.import_module("course_lib").Loss.__module__ == "course_lib.losses"
     assert documented("course_lib.Loss", names) == "course_lib.losses.Loss"
     assert documented("Loss", names, "course_lib") == "course_lib.losses.Loss"

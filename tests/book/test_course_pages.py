@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from book_files import BOOK, contents
+from book_files import BOOK, contents, extension
 
 from course_lib import exercises
 
 
 @pytest.fixture(scope="module")
-def pages(root: Path) -> ModuleType:
+def pages() -> ModuleType:
     """The extension that writes them."""
-    path = root / "book" / "_ext" / "course_pages.py"
-    spec = importlib.util.spec_from_file_location("course_pages", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return extension("course_pages")
 
 
 def _plans() -> dict[int, list[dict[str, list[str]]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -10,7 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
-from book_files import BOOK, contents, pages
+from book_files import BOOK, built_book, contents, pages, without
 from bs4 import BeautifulSoup
 
 from tools import epub_book, notebooks_zip, one_book, pdf_book
@@ -21,11 +20,10 @@ XHTML, MATH = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/1998/Math/Ma
 
 @pytest.fixture(scope="module")
 def html() -> Path:
-    """The built book, where there is one, and Chromium; CI has both."""
-    folder = Path(os.environ.get("BOOK_HTML", BOOK / "_build" / "html")).resolve()
-    if not (folder / "index.html").is_file() or shutil.which("chromium") is None:
-        pytest.skip("needs the built book and Chromium: run `make html` first")
-    return folder
+    """The built book, and Chromium to make the editions of it."""
+    if shutil.which("chromium") is None:
+        without("not installed: chromium (Debian: apt install chromium)")
+    return built_book()
 
 
 @pytest.fixture(scope="module")

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from book_files import BOOK, contents
+from book_files import built_book, contents
 from html_faults import scan
 
 
 @pytest.fixture(scope="module")
 def html() -> Path:
-    """The folder of the built book; only a run by hand may go without one."""
-    folder = Path(os.environ.get("BOOK_HTML", BOOK / "_build" / "html"))
-    if not (folder / "index.html").is_file():
-        message = f"no built book in {folder}: run `make book` first"
-        if "CI" in os.environ or "BOOK_HTML" in os.environ:
-            pytest.fail(message)
-        pytest.skip(message)
-    return folder
+    """The folder of the built book."""
+    return built_book()
 
 
 def test_every_page_of_the_contents_was_built(html: Path) -> None:

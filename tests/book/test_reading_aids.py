@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import json
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from book_files import BOOK, markdown, pages
+from book_files import BOOK, extension, markdown, pages
 from bs4 import BeautifulSoup
 from test_equations import labels
 
 CHAPTERS = [path for path in pages(".ipynb") if path.parent.name == "chapters"]
 TIMES = json.loads((BOOK / "reference" / "running_times.json").read_text("utf-8"))
-
-
-def _extension(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Times
@@ -48,7 +38,7 @@ def test_the_limit_for_one_cell_covers_a_whole_chapter(root: Path) -> None:
 
 def test_reading_time_counts_words_code_and_formulas() -> None:
     """By hand: 1000 words are 5 minutes, 40 lines are 2, a formula is a quarter; in fives."""
-    times = _extension("times")
+    times = extension("times")
     text = {"cell_type": "markdown", "source": ["word " * 1000, "\n\n$$\nx = 1\n$$\n"]}
     code = {"cell_type": "code", "source": "x = 1\n\n" * 40}
     assert times.reading_minutes({"cells": [text]}) == 10  # 5 + 1/4
@@ -89,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_previews_hold_what_is_linked_and_nothing_else(folder: Path) -> None:
     """Without numbers, anchors and links: a preview cannot be entered."""
-    assert _extension("previews").collect(folder) == {
+    assert extension("previews").collect(folder) == {
         "chapters/a.html#equation-x": "<div>\\[x\\]</div>",
         "reference/bibliography.html#id1": '<div class="citation"><p>A. Book.</p></div>',
         "reference/glossary.html#term-t": "<strong>t</strong><p>A <span>word</span>.</p>",
@@ -98,7 +88,7 @@ def test_previews_hold_what_is_linked_and_nothing_else(folder: Path) -> None:
 
 def test_a_target_that_is_not_there_has_no_preview() -> None:
     """The link checker reports the link; here it is only left out."""
-    assert _extension("previews").excerpt(BeautifulSoup("<p>x</p>", "html.parser"), "y") is None
+    assert extension("previews").excerpt(BeautifulSoup("<p>x</p>", "html.parser"), "y") is None
 
 
 # Names of other projects
@@ -118,7 +108,7 @@ def _value(name: str) -> Any:
     return getattr(importlib.import_module("builtins"), name)
 
 
-EXTERNAL = _extension("external_names")
+EXTERNAL = extension("external_names")
 
 
 @pytest.mark.parametrize("name", EXTERNAL.ADDRESSES)
@@ -176,7 +166,7 @@ def test_the_card_has_the_size_that_is_asked_for() -> None:
 
 def test_a_page_says_its_title_and_escapes_it() -> None:
     """No address is named where the book has none."""
-    lines = _extension("identity").tags('"A" & B', "text", "", "../card.png").splitlines()
+    lines = extension("identity").tags('"A" & B', "text", "", "../card.png").splitlines()
     assert lines[0] == '<meta property="og:title" content="&quot;A&quot; &amp; B" />'
     assert '<meta name="description" content="text" />' in lines
     assert not any("og:url" in line for line in lines)
