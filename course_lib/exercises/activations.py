@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -22,16 +22,15 @@ def elu(answer: Any) -> None:
     z = np.array([[-2.0, -0.5, 0.0], [3.0, -30.0, 0.25]])
     left = np.array([[math.expm1(min(v, 0.0)) for v in row] for row in z])
     got = array(call(answer, z, alpha=2.0), "ELU(z)", shape=z.shape)
-    if same(got, np.where(z > 0, z, left)):
-        hint = "Your values are those of alpha = 1. Where z is below zero, alpha has to come in."
-        raise Mistake("alpha-ignored", hint)
-    if same(got, 2.0 * np.where(z > 0, z, left)):
-        hint = "You multiply everything by alpha. Only the branch below zero has it."
-        raise Mistake("alpha-on-both-sides", hint)
-    if same(got, np.where(z > 0, 1.0, 2.0 * np.exp(z))):
-        raise Mistake(
-            "derivative-instead", "These are the slopes of ELU. Its values are asked for."
-        )
+    refuse(
+        got,
+        ("alpha-ignored", np.where(z > 0, z, left),
+         "Your values are those of alpha = 1. Where z is below zero, alpha has to come in."),
+        ("alpha-on-both-sides", 2.0 * np.where(z > 0, z, left),
+         "You multiply everything by alpha. Only the branch below zero has it."),
+        ("derivative-instead", np.where(z > 0, 1.0, 2.0 * np.exp(z)),
+         "These are the slopes of ELU. Its values are asked for."),
+    )  # fmt: skip
     agree(got, np.where(z > 0, z, 2.0 * left), what="ELU(z)", inputs={"z": z})
     tiny = np.array([-1e-12])
     if not same(call(answer, tiny, alpha=2.0), [2.0 * math.expm1(-1e-12)], atol=0.0):
@@ -47,15 +46,14 @@ def softmax_backward(answer: Any) -> None:
     p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     want = np.stack([(np.diag(r) - np.outer(r, r)) @ g for r, g in zip(p, dp, strict=True)])
     got = array(call(answer, p, dp), "The gradient", shape=p.shape)
-    if same(got, p * (1 - p) * dp):
-        hint = "You kept the diagonal of the Jacobian alone. Raising one score lowers all others."
-        raise Mistake("diagonal-only", hint)
-    if same(got, -want):
-        raise Mistake("sign-reversed", "Each entry is right but for its sign.")
-    if same(got, want / p):
-        raise Mistake(
-            "p-left-out", "The bracket is right; each of its entries is still to be weighed."
-        )
+    refuse(
+        got,
+        ("diagonal-only", p * (1 - p) * dp,
+         "You kept the diagonal of the Jacobian alone. Raising one score lowers all others."),
+        ("sign-reversed", -want, "Each entry is right but for its sign."),
+        ("p-left-out", want / p,
+         "The bracket is right; each of its entries is still to be weighed."),
+    )  # fmt: skip
     if same(got, p * (dp - (p * dp).sum())) or same(got, p * (dp - (p * dp).sum(axis=0))):
         hint = (
             "The sum runs over the classes of one row, and each row has its own. Which axis is it?"
@@ -80,10 +78,7 @@ def find_coupling(answer: Any) -> None:
             rows_seen.append(len(scores) if scores.ndim == 2 else 1)
             return softmax(np.atleast_2d(scores))
 
-        found = call(answer, spied)
-        if not isinstance(found, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
-        return bool(found)
+        return truth(call(answer, spied))
 
     if says(_softmax):
         raise Mistake("false-alarm", "You accuse a softmax that treats each row on its own.")
@@ -126,18 +121,14 @@ def temperature(answer: Any) -> None:
         raise Mistake("not-summed-over-rows", hint)
     got = number(found, "The derivative")
     at_one = loss(1 + 1j * step).imag.sum() / step
-    for name, value, hint in (
+    refuse(
+        got,
         ("sign-reversed", -rows.sum(), "The sign: does z / T grow or fall when T grows?"),
-        (
-            "inner-derivative-of-T",
-            -0.25 * rows.sum(),
-            "You stopped at z / T. What is its slope in T?",
-        ),
+        ("inner-derivative-of-T", -0.25 * rows.sum(),
+         "You stopped at z / T. What is its slope in T?"),
         ("one-over-T", 0.5 * rows.sum(), "1 / T has the derivative -1 / T^2, not -1 / T."),
         ("p-without-T", at_one / 0.25, "Your probabilities are those of T = 1."),
-    ):
-        if same(got, value):
-            raise Mistake(name, hint)
+    )  # fmt: skip
     agree(got, rows.sum(), what="dL/dT", inputs={"T": 0.5})
 
 

@@ -1,7 +1,7 @@
 """Compare the learner's values with the right ones, and say precisely where they differ.
 
 All of these raise :class:`~course_lib.exercises.verdict.Mistake` where the answer is wrong, so a
-checker reads from top to bottom: call, look for the typical mistakes, compare.
+checker reads from top to bottom: call, :func:`refuse` the typical mistakes, :func:`agree`.
 
 Chapter: none; this file serves the exercises of all chapters.
 """
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from course_lib.exercises.calling import call, call_in_place, kind_of
 from course_lib.exercises.verdict import Mistake
 
-__all__ = ["agree", "array", "call", "call_in_place", "number", "same"]
+__all__ = ["agree", "array", "call", "call_in_place", "number", "refuse", "same", "truth"]
 
 
 def number(value: Any, what: str) -> float:
@@ -39,6 +39,23 @@ def number(value: Any, what: str) -> float:
         )
         raise Mistake("not-a-number", f"{what} should be a number, not {kind}.")
     return float(np.asarray(value).reshape(()))
+
+
+def truth(value: Any) -> bool:
+    """Return True or False as a bool, also if NumPy made it.
+
+    Examples
+    --------
+    >>> truth(np.True_)
+    True
+    >>> truth(1)
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: not-true-or-false: Return True or False, not 1.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise Mistake("not-true-or-false", f"Return True or False, not {value!r}.")
+    return bool(value)
 
 
 def array(value: Any, what: str, *, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
@@ -79,6 +96,38 @@ def same(got: Any, want: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-12) 
     if found.shape != wanted.shape:
         return False
     return bool(np.allclose(found, wanted, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def refuse(
+    got: Any, *mistakes: tuple[str, ArrayLike, str], rtol: float = 1e-9, atol: float = 1e-12
+) -> None:
+    """Raise the first of the typical mistakes that leads to the learner's value.
+
+    Parameters
+    ----------
+    got : object
+        The learner's value.
+    *mistakes : tuple of (str, array_like, str)
+        Of each typical mistake its name, the value that it leads to, and the hint.
+    rtol, atol : float
+        The tolerances, as for :func:`same`.
+
+    Raises
+    ------
+    Mistake
+        The first one whose value is the :func:`same` as that of the learner.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0])
+    >>> refuse([1.0, 4.0], ("doubled", 2 * x, "Not 2 x."), ("squared", x**2, "Not x^2."))
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: squared: Not x^2.
+    """
+    for name, value, hint in mistakes:
+        if same(got, value, rtol=rtol, atol=atol):
+            raise Mistake(name, hint)
 
 
 def agree(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -95,28 +95,19 @@ def both_strands(answer: Any) -> None:
     def scan(s: Any) -> Any:
         return np.stack([w[np.arange(5), s[:, j : j + 5]].sum(axis=1) for j in range(10)], axis=1)
 
-    forward, want = scan(s), np.maximum(scan(s).max(axis=1), scan(3 - s[:, ::-1]).max(axis=1))
+    forward, other = scan(s), scan(3 - s[:, ::-1])
+    want = np.maximum(forward.max(axis=1), other.max(axis=1))
     got = array(call(answer, s, w), "The scores", shape=(12,))
-    typical = {
-        "one-strand": (forward.max(axis=1), "The other strand is not scanned."),
-        "not-complemented": (
-            np.maximum(forward, scan(s[:, ::-1])).max(axis=1),
-            "The other strand is read backwards AND has the partner of each base.",
-        ),
-        "not-reversed": (
-            np.maximum(forward, scan(3 - s)).max(axis=1),
-            "The other strand has the partner of each base AND is read backwards.",
-        ),
-        "added": (
-            forward.max(axis=1) + scan(3 - s[:, ::-1]).max(axis=1),
-            "A protein sits on one strand: take the better of the two, not their sum.",
-        ),
-        "last-place-missing": (
-            np.maximum(forward[:, :-1], scan(3 - s[:, ::-1])[:, :-1]).max(axis=1),
-            "The motif may also start at the last place in which it fits.",
-        ),
-    }
-    for name, (value, hint) in typical.items():
-        if same(got, value):
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("one-strand", forward.max(axis=1), "The other strand is not scanned."),
+        ("not-complemented", np.maximum(forward, scan(s[:, ::-1])).max(axis=1),
+         "The other strand is read backwards AND has the partner of each base."),
+        ("not-reversed", np.maximum(forward, scan(3 - s)).max(axis=1),
+         "The other strand has the partner of each base AND is read backwards."),
+        ("added", forward.max(axis=1) + other.max(axis=1),
+         "A protein sits on one strand: take the better of the two, not their sum."),
+        ("last-place-missing", np.maximum(forward, other)[:, :-1].max(axis=1),
+         "The motif may also start at the last place in which it fits."),
+    )  # fmt: skip
     agree(got, want, what="The score of a sequence")

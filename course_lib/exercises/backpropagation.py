@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, same
+from course_lib.exercises.answers import agree, array, call, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -123,26 +123,16 @@ def shortcut(answer: Any) -> None:
         return want
 
     straight = slopes(0)
-    for wrong, name, hint in (
-        (
-            straight - dy,
-            "shortcut-forgotten",
-            "x reaches the output on two paths. Their effects add.",
-        ),
-        (dy, "only-the-shortcut", "x reaches the output through the layers as well."),
-        (
-            (straight - dy) * dy,
-            "paths-multiplied",
-            "Rates multiply along a path, and add over paths.",
-        ),
-        (
-            (dy @ W2.T) @ W1.T + dy,
-            "bend-left-out",
-            "On the way through the layers there is a tanh.",
-        ),
-    ):
-        if same(dx, wrong):
-            raise Mistake(name, hint)
+    refuse(
+        dx,
+        ("shortcut-forgotten", straight - dy,
+         "x reaches the output on two paths. Their effects add."),
+        ("only-the-shortcut", dy, "x reaches the output through the layers as well."),
+        ("paths-multiplied", (straight - dy) * dy,
+         "Rates multiply along a path, and add over paths."),
+        ("bend-left-out", (dy @ W2.T) @ W1.T + dy,
+         "On the way through the layers there is a tanh."),
+    )  # fmt: skip
     agree(dW2, slopes(2), what="dW2")
     if same(dW1, x.T @ (dy @ W2.T)):
         raise Mistake("bend-left-out-of-dW1", "dx is right, but W1 acts through the tanh as well.")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -139,10 +139,7 @@ def find_leak(answer: Any) -> None:
     """Try the learner's test on a pipeline without a leak, and on three with one."""
 
     def says(leak: str) -> bool:
-        found = call(answer, _pipeline(leak))
-        if not isinstance(found, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
-        return bool(found)
+        return truth(call(answer, _pipeline(leak)))
 
     if says(""):
         hint = "You accuse a pipeline that looks at its own rows only. Change nothing in these, and"
@@ -193,40 +190,22 @@ def leave_one_out(answer: Any) -> None:
         got = number(found, "The error")
         r, h = _residuals_and_shares(ones, y)
         bare_r, bare_h = _residuals_and_shares(x, y)
-        for name, value, hint in (
-            (
-                "training-error",
-                r**2,
-                "That is the error on the samples that were trained on: too good.",
-            ),
-            (
-                "bias-left-out",
-                (bare_r / (1 - bare_h)) ** 2,
-                "Your fit has no bias. Append a column of ones to x.",
-            ),
-            (
-                "bias-left-out",
-                (r / (1 - bare_h)) ** 2,
-                "Your H has no bias. Append a column of ones to x.",
-            ),
-            (
-                "square-after-division",
-                r**2 / (1 - h),
-                "Divide the error by 1 - h, and square the quotient: not the error alone.",
-            ),
-            (
-                "all-shares-alike",
-                (r / (1 - h.mean())) ** 2,
-                "You gave each sample the mean of all h. A sample far out has more.",
-            ),
-            (
-                "multiplied",
-                (r * (1 - h)) ** 2,
-                "A sample that is left out is hit less well, so its error has to grow.",
-            ),
-        ):
-            if same(got, value.mean(), rtol=1e-6):
-                raise Mistake(name, hint)
+        refuse(
+            got,
+            ("training-error", np.mean(r**2),
+             "That is the error on the samples that were trained on: too good."),
+            ("bias-left-out", np.mean((bare_r / (1 - bare_h)) ** 2),
+             "Your fit has no bias. Append a column of ones to x."),
+            ("bias-left-out", np.mean((r / (1 - bare_h)) ** 2),
+             "Your H has no bias. Append a column of ones to x."),
+            ("square-after-division", np.mean(r**2 / (1 - h)),
+             "Divide the error by 1 - h, and square the quotient: not the error alone."),
+            ("all-shares-alike", np.mean((r / (1 - h.mean())) ** 2),
+             "You gave each sample the mean of all h. A sample far out has more."),
+            ("multiplied", np.mean((r * (1 - h)) ** 2),
+             "A sample that is left out is hit less well, so its error has to grow."),
+            rtol=1e-6,
+        )  # fmt: skip
         agree(got, want, what="The mean square", rtol=1e-6)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from course_lib.exercises.answers import agree, call, number, same
+from course_lib.exercises.answers import agree, call, number, refuse
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -110,18 +110,16 @@ def expected_hours(answer: Any) -> None:
     def exact(piece: float, m: float, restart: float) -> float:
         return (m + restart) * math.expm1(piece / m)
 
-    wrong = (
+    refuse(
+        got,
         ("no-losses", all_by(lambda piece, m, r: piece), "You count the work and the saving only."),
-        ("mtbf-of-one-worker", all_by(exact, gang=False), "A loss of ANY of the p workers stops "
-         "all: it comes every each / p hours."),
-        ("restart-forgotten", all_by(exact, restarts=False), "After a loss, the restart takes "
-         "time as well."),
-        ("saving-forgotten", all_by(exact, saves=False), "A piece ends with its checkpoint, and "
-         "that takes time to write."),
-        ("half-a-piece-lost", all_by(lambda t, m, r: t + t / m * (t / 2 + r)), "You count one "
-         "loss at most, of half a piece. It may be lost again and again."),
+        ("mtbf-of-one-worker", all_by(exact, gang=False),
+         "A loss of ANY of the p workers stops all: it comes every each / p hours."),
+        ("restart-forgotten", all_by(exact, restarts=False),
+         "After a loss, the restart takes time as well."),
+        ("saving-forgotten", all_by(exact, saves=False),
+         "A piece ends with its checkpoint, and that takes time to write."),
+        ("half-a-piece-lost", all_by(lambda t, m, r: t + t / m * (t / 2 + r)),
+         "You count one loss at most, of half a piece. It may be lost again and again."),
     )  # fmt: skip
-    for mistake, values, hint in wrong:
-        if same(got, values):
-            raise Mistake(mistake, hint)
     agree(got, all_by(exact), what="The expected hours of three trainings", rtol=1e-9)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course_lib.data import batches
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -31,16 +31,15 @@ def forward(answer: Any) -> None:
     got = array(call(answer, params, x), "z", shape=want.shape)
     bent = np.tanh(x @ W1 + b1)
     powers = np.exp(want)
-    for name, value, hint in (
+    refuse(
+        got,
         ("road-forgotten", bent @ W2 + b2, "Your hidden layer is the tanh alone; add x."),
         ("road-inside-tanh", np.tanh(x + x @ W1 + b1) @ W2 + b2, "x goes around the tanh, not in."),
         ("tanh-at-the-end", np.tanh(want), "The logits are raw: no activation in the last layer."),
         ("softmax-at-the-end", powers / powers.sum(axis=1, keepdims=True),
          "These are probabilities. The loss expects logits."),
         ("bias-forgotten", (x + np.tanh(x @ W1)) @ W2, "Without biases it would be this."),
-    ):  # fmt: skip
-        if same(got, value):
-            raise Mistake(name, hint)
+    )  # fmt: skip
     agree(got, want, what="z")
 
 
@@ -105,16 +104,19 @@ def together(answer: Any) -> None:
         hint = "With three ranks, each ends with other parameters. What makes them equal?"
         raise Mistake("ranks-differ", hint)
     got = ranks[0]
-    for name, options, hint in (
-        ("mean-of-means", {"means": 3}, "With three ranks, a row on a rank with few rows counts "
-         "for more. Divide by the rows of the whole batch."),
-        ("not-divided-among-ranks", {"times": 3}, "With three ranks the steps are three times as "
-         "long: does every rank compute the whole batch?"),
-        ("divided-twice", {"times": 1 / 3}, "With three ranks the steps are a third of what they "
-         "should be. A sum of parts of a mean is the mean."),
-    ):  # fmt: skip
-        if same(got, _serial(params, x, y, **settings, **options), rtol=1e-7):
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("mean-of-means", _serial(params, x, y, **settings, means=3),
+         "With three ranks, a row on a rank with few rows counts for more. Divide by the rows of "
+         "the whole batch."),
+        ("not-divided-among-ranks", _serial(params, x, y, **settings, times=3),
+         "With three ranks the steps are three times as long: does every rank compute the whole "
+         "batch?"),
+        ("divided-twice", _serial(params, x, y, **settings, times=1 / 3),
+         "With three ranks the steps are a third of what they should be. A sum of parts of a "
+         "mean is the mean."),
+        rtol=1e-7,
+    )  # fmt: skip
     agree(got, want, what="With three ranks, the vector of all parameters", rtol=1e-8)
 
 

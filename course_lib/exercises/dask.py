@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -164,19 +164,16 @@ def busy_scheduler(answer: Any) -> None:
         want, inputs = max(free), {"n": n, "p": p, "work": work, "order": order}
         if same(got, want):
             continue
-        if same(got, math.ceil(n / p) * work):
-            raise Mistake("scheduler-ignored", "Orders cost nothing in your cluster.")
-        if same(got, order + math.ceil(n / p) * work):
-            raise Mistake("one-order-only", "You count one order. Each task needs its own.")
-        if same(got, math.ceil(n / p) * (work + order)):
-            hint = "You let every worker write its own orders. There is one scheduler for all."
-            raise Mistake("a-scheduler-per-worker", hint)
-        if same(got, max(lag)):
-            hint = "Your scheduler waits for a free worker before it writes. It can write ahead."
-            raise Mistake("scheduler-waits", hint)
-        if same(got, max(n * order, n * work / p)):
-            hint = (
-                "That is a bound from below. Who waits for the first order, and for the last task?"
-            )
-            raise Mistake("bound-instead", hint)
+        refuse(
+            got,
+            ("scheduler-ignored", math.ceil(n / p) * work, "Orders cost nothing in your cluster."),
+            ("one-order-only", order + math.ceil(n / p) * work,
+             "You count one order. Each task needs its own."),
+            ("a-scheduler-per-worker", math.ceil(n / p) * (work + order),
+             "You let every worker write its own orders. There is one scheduler for all."),
+            ("scheduler-waits", max(lag),
+             "Your scheduler waits for a free worker before it writes. It can write ahead."),
+            ("bound-instead", max(n * order, n * work / p),
+             "That is a bound from below. Who waits for the first order, and for the last task?"),
+        )  # fmt: skip
         agree(got, want, what="The time", inputs=inputs)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.calling import kind_of
 from course_lib.exercises.collectives import run_ranks
 from course_lib.exercises.exercise import exercise
@@ -62,32 +62,19 @@ def with_penalty(answer: Any) -> None:
         got, data = np.sum(found, axis=0), parts.sum(axis=0)
         if same(got, data + decay * theta):
             continue
-        for name, value, hint in (
+        refuse(
+            got,
             ("penalty-left-out", data, "The sum over the ranks has no penalty in it."),
-            (
-                "penalty-from-every-rank",
-                data + size * decay * theta,
-                f"Each of the {size} ranks adds the whole penalty, so the sum has it {size} times.",
-            ),
-            (
-                "loss-instead-of-gradient",
-                data + decay / 2 * theta**2,
-                "You add the penalty itself. Its derivative belongs in the gradient.",
-            ),
-            (
-                "half-kept",
-                data + decay / 2 * theta,
-                "Half the penalty's gradient: what is the derivative of a square?",
-            ),
-            (
-                "all-divided",
-                (data + size * decay * theta) / size,
-                "You divide the gradient of the data, too. That was divided by N already.",
-            ),
+            ("penalty-from-every-rank", data + size * decay * theta,
+             f"Each of the {size} ranks adds the whole penalty, so the sum has it {size} times."),
+            ("loss-instead-of-gradient", data + decay / 2 * theta**2,
+             "You add the penalty itself. Its derivative belongs in the gradient."),
+            ("half-kept", data + decay / 2 * theta,
+             "Half the penalty's gradient: what is the derivative of a square?"),
+            ("all-divided", (data + size * decay * theta) / size,
+             "You divide the gradient of the data, too. That was divided by N already."),
             ("uphill", data - decay * theta, "The sign: the penalty is added to the loss."),
-        ):
-            if same(got, value):
-                raise Mistake(name, hint)
+        )  # fmt: skip
         agree(got, data + decay * theta, what=f"The sum over {size} ranks")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, call, number, same
+from course_lib.exercises.answers import agree, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -29,14 +29,15 @@ def scale(answer: Any) -> None:
     if same(got[:2], [own.mean() for own in losses[:2]]):
         hint = "You take each rank's own mean. DDP's average of it is a mean of means."
         raise Mistake("mean-of-own-rows", hint)
-    if same(got, [own.sum() / 6 for own in losses]):
-        hint = "Right if the ranks were added. DDP averages them: something divides once too often."
-        raise Mistake("average-forgotten", hint)
-    if same(got, [own.sum() for own in losses]):
-        raise Mistake("not-divided", "The sum alone grows with the batch. Who divides by its rows?")
-    if same(got, [own.sum() / 18 for own in losses]):
-        hint = "You divide by the ranks. DDP does that as well, so it has to be undone."
-        raise Mistake("divided-twice", hint)
+    refuse(
+        got,
+        ("average-forgotten", [own.sum() / 6 for own in losses],
+         "Right if the ranks were added. DDP averages them: something divides once too often."),
+        ("not-divided", [own.sum() for own in losses],
+         "The sum alone grows with the batch. Who divides by its rows?"),
+        ("divided-twice", [own.sum() / 18 for own in losses],
+         "You divide by the ranks. DDP does that as well, so it has to be undone."),
+    )  # fmt: skip
     agree(got, want, what="The number of each rank")
 
 
@@ -129,19 +130,19 @@ def exchange_ends(answer: Any) -> None:
                 bucket = []
         return max(done, default=0.0)
 
+    def times(**change: Any) -> list[float]:
+        return [ends(*case, **change) for case in cases]
+
     got = [number(call(answer, *case, alpha, beta), "The time") for case in cases]
-    wrong: tuple[tuple[str, dict[str, Any], str], ...] = (
-        ("no-overlap", {"overlap": False}, "You wait until backward is over. A full bucket leaves "
-         "at once."),
-        ("buckets-at-once", {"queue": False}, "Your buckets travel side by side. A bucket waits "
-         "until the one before it is home."),
-        ("ready-at-the-first", {"at": 0}, "A bucket can leave when its LAST gradient is ready, not "
-         "its first."),
-        ("last-bucket-forgotten", {"last": False}, "At the end a bucket that is not full has to "
-         "leave as well."),
+    refuse(
+        got,
+        ("no-overlap", times(overlap=False),
+         "You wait until backward is over. A full bucket leaves at once."),
+        ("buckets-at-once", times(queue=False),
+         "Your buckets travel side by side. A bucket waits until the one before it is home."),
+        ("ready-at-the-first", times(at=0),
+         "A bucket can leave when its LAST gradient is ready, not its first."),
+        ("last-bucket-forgotten", times(last=False),
+         "At the end a bucket that is not full has to leave as well."),
     )  # fmt: skip
-    want = [ends(*case) for case in cases]
-    for mistake, change, hint in wrong:
-        if same(got, [ends(*case, **change) for case in cases]):
-            raise Mistake(mistake, hint)
-    agree(got, want, what="The time for each of four backward passes")
+    agree(got, times(), what="The time for each of four backward passes")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 from course_lib.network import mlp
@@ -56,17 +56,13 @@ def two_bugs(answer: Any) -> None:
     got = array(call(answer, x, layers, mean, spread), "The answer")
     own = _outputs(layers, (x - mean) / spread)
     batch = _outputs(layers, (x - x.mean(axis=0)) / x.std(axis=0))
-    for found, name, hint in (
-        (batch.argmax(axis=0), "both-bugs-left", "It gives what it gave before."),
-        (
-            batch.argmax(axis=1),
-            "batch-statistics",
-            "One row alone gets another answer than in here.",
-        ),
-        (own.argmax(axis=0), "best-row-of-a-class", "There should be as many answers as rows."),
-    ):
-        if same(got, found):
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("both-bugs-left", batch.argmax(axis=0), "It gives what it gave before."),
+        ("batch-statistics", batch.argmax(axis=1),
+         "One row alone gets another answer than in here."),
+        ("best-row-of-a-class", own.argmax(axis=0), "There should be as many answers as rows."),
+    )  # fmt: skip
     agree(got, own.argmax(axis=1), what="The class of the row")
 
 
@@ -117,28 +113,20 @@ def flat_piece(answer: Any) -> None:
     slopes, value = (up - down) / (2 * h), _outputs(layers, x[None])[0]
     (W1, b1), (W2, b2), (W3, b3) = layers
     on = (x @ W1 + b1 > 0).astype(float)
-    for wrong, name, hint in (
-        (W1 @ W2 @ W3, "all-units-on", "You multiplied the matrices as if no unit were off."),
-        (
-            W1 * on @ W2 @ W3,
-            "later-layers-all-on",
-            "The second hidden layer has units that are off.",
-        ),
-    ):
-        if same(A, wrong):
-            raise Mistake(name, hint)
+    refuse(
+        A,
+        ("all-units-on", W1 @ W2 @ W3, "You multiplied the matrices as if no unit were off."),
+        ("later-layers-all-on", W1 * on @ W2 @ W3,
+         "The second hidden layer has units that are off."),
+    )  # fmt: skip
     agree(A, slopes, what="A", rtol=1e-7, atol=1e-9)
-    for wrong, name, hint in (
-        (
-            b3,
-            "earlier-biases-lost",
-            "The biases of the hidden layers arrive at the output as well.",
-        ),
-        (value, "value-instead-of-shift", "That is the output at x. c is what is left at x = 0."),
-        ((b1 @ W2 + b2) @ W3 + b3, "biases-of-units-that-are-off", "Such a unit adds no bias."),
-    ):
-        if same(c, wrong):
-            raise Mistake(name, hint)
+    refuse(
+        c,
+        ("earlier-biases-lost", b3,
+         "The biases of the hidden layers arrive at the output as well."),
+        ("value-instead-of-shift", value, "That is the output at x. c is what is left at x = 0."),
+        ("biases-of-units-that-are-off", (b1 @ W2 + b2) @ W3 + b3, "Such a unit adds no bias."),
+    )  # fmt: skip
     agree(c, value - x @ slopes, what="c", rtol=1e-7, atol=1e-9)
 
 

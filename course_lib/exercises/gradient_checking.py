@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -27,18 +27,14 @@ def slopes(answer: Any) -> None:
     got = array(call(answer, f, theta, h), "The gradient", shape=(3,))
     steps = h * np.eye(3)
     up, down = (np.array([f(theta + sign * e) for e in steps]) for sign in (1, -1))
-    for wrong, name, hint in (
-        ((up - f(theta)) / h, "one-sided", "A step to one side leaves an error of order h."),
-        ((f(theta) - down) / h, "one-sided", "A step back alone leaves an error of order h."),
-        ((up - down) / h, "width-of-one-step", "How far apart are theta + h and theta - h?"),
-        (
-            np.full(3, (f(theta + h) - f(theta - h)) / (2 * h)),
-            "all-moved-at-once",
-            "Only one moves.",
-        ),
-    ):
-        if same(got, wrong):
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("one-sided", (up - f(theta)) / h, "A step to one side leaves an error of order h."),
+        ("one-sided", (f(theta) - down) / h, "A step back alone leaves an error of order h."),
+        ("width-of-one-step", (up - down) / h, "How far apart are theta + h and theta - h?"),
+        ("all-moved-at-once", np.full(3, (f(theta + h) - f(theta - h)) / (2 * h)),
+         "Only one moves."),
+    )  # fmt: skip
     moved = theta + np.tril(np.full((3, 3), h), -1)
     if same(got, [(f(m + e) - f(m - e)) / (2 * h) for m, e in zip(moved, steps, strict=True)]):
         raise Mistake(
@@ -61,15 +57,14 @@ def extrapolate(answer: Any) -> None:
     got = number(call(answer, f, t, h), "The slope")
     points = sorted({round((c - t) / h, 6) for c in calls})
     near, far = ((f(t + s) - f(t - s)) / (2 * s) for s in (h, 2 * h))
-    for wrong, name, hint in (
-        (near, "no-extrapolation", "This is the central difference with h alone."),
-        (far, "no-extrapolation", "This is the central difference with 2 h alone."),
-        ((near + far) / 2, "plain-mean", "Their mean keeps 2.5 times the error of the better one."),
-        (2 * near - far, "error-taken-as-h", "The error grows with h^2: 2 h makes it four times."),
-        ((4 * far - near) / 3, "exchanged", "Which of the two differences has the larger error?"),
-    ):
-        if same(got, wrong):
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("no-extrapolation", near, "This is the central difference with h alone."),
+        ("no-extrapolation", far, "This is the central difference with 2 h alone."),
+        ("plain-mean", (near + far) / 2, "Their mean keeps 2.5 times the error of the better one."),
+        ("error-taken-as-h", 2 * near - far, "The error grows with h^2: 2 h makes it four times."),
+        ("exchanged", (4 * far - near) / 3, "Which of the two differences has the larger error?"),
+    )
     if not set(points) <= {-2.0, -1.0, 0.0, 1.0, 2.0}:
         raise Mistake("other-points", f"Use t - 2h ... t + 2h. You asked at t + h times {points}.")
     agree(got, want, what="The slope", rtol=1e-8)

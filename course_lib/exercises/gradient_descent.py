@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -135,10 +135,7 @@ def early_mover(answer: Any) -> None:
     steps = _Steps()
 
     def says(step: Any) -> bool:
-        found = call(answer, step)
-        if not isinstance(found, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
-        return bool(found)
+        return truth(call(answer, step))
 
     if says(steps.innocent):
         raise Mistake("false-alarm", "You accuse theta - lr * gradient(theta), which is right.")
@@ -183,18 +180,16 @@ def best_rates(answer: Any) -> None:
         if same(got[:-1], want[1:]):
             hint = "Your first rate belongs to the second step: you update the error before you use"
             raise Mistake("one-step-ahead", f"{hint} it.")
-        if same(got[0], 2 * want[0]):
-            hint = (
-                "A square has the slope 2 x: on both sides. You have lost one of the two factors."
-            )
-            raise Mistake("factor-two-lost", hint)
         root = np.sqrt(error)
-        if same(got[0], curvature * root / (curvature**2 * root + variance)):
-            hint = "The error that is given is a mean square already. Do not take its root."
-            raise Mistake("root-of-the-error", hint)
-        if same(got[0], 1 / curvature - variance / (2 * curvature**2 * error)):
-            hint = "The noise is multiplied by the rate, so its square by the rate squared."
-            raise Mistake("rate-not-squared", hint)
+        refuse(
+            got[0],
+            ("factor-two-lost", 2 * want[0],
+             "A square has the slope 2 x: on both sides. You have lost one of the two factors."),
+            ("root-of-the-error", curvature * root / (curvature**2 * root + variance),
+             "The error that is given is a mean square already. Do not take its root."),
+            ("rate-not-squared", 1 / curvature - variance / (2 * curvature**2 * error),
+             "The noise is multiplied by the rate, so its square by the rate squared."),
+        )  # fmt: skip
         if same(got[0], want[0]):
             e, square = error, []
             for _ in t:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course_lib import weights
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -25,35 +25,19 @@ def branch_scale(answer: Any) -> None:
     for depth, growth in ((30, 3.0), (8, 5.0)):
         got = number(call(answer, depth, growth), "The scale")
         root = growth ** (1 / depth)
-        for name, value, hint in (
-            (
-                "added-instead-of-multiplied",
-                math.sqrt((growth - 1) / depth),
-                "You share the growth out evenly. Each block grows what the one before has grown.",
-            ),
-            (
-                "scale-not-squared",
-                root - 1,
-                "F(x) is multiplied by s, so its mean square by the square of s.",
-            ),
-            (
-                "sizes-instead-of-squares",
-                math.sqrt(growth ** (2 / depth) - 1),
-                "The growth that is given is that of the mean square, not of its root.",
-            ),
-            (
-                "depth-left-out",
-                math.sqrt(growth - 1),
-                "With this scale a single block uses up all the growth.",
-            ),
-            (
-                "input-forgotten",
-                math.sqrt(root),
-                "The input of a block goes around it and arrives in full: it is part of the sum.",
-            ),
-        ):
-            if same(got, value):
-                raise Mistake(name, hint)
+        refuse(
+            got,
+            ("added-instead-of-multiplied", math.sqrt((growth - 1) / depth),
+             "You share the growth out evenly. Each block grows what the one before has grown."),
+            ("scale-not-squared", root - 1,
+             "F(x) is multiplied by s, so its mean square by the square of s."),
+            ("sizes-instead-of-squares", math.sqrt(growth ** (2 / depth) - 1),
+             "The growth that is given is that of the mean square, not of its root."),
+            ("depth-left-out", math.sqrt(growth - 1),
+             "With this scale a single block uses up all the growth."),
+            ("input-forgotten", math.sqrt(root),
+             "The input of a block goes around it and arrives in full: it is part of the sum."),
+        )  # fmt: skip
         agree(got, math.sqrt(root - 1), what="The scale", inputs={"depth": depth})
 
 
@@ -90,40 +74,22 @@ def batch_norm(answer: Any) -> None:
     row, row_s = z - z.mean(axis=1, keepdims=True), np.sqrt(z.var(axis=1, keepdims=True) + eps)
     row_hat = row / row_s
     along = (d * row_hat).mean(axis=1, keepdims=True)
-    for name, value, hint in (
-        (
-            "statistics-taken-for-constants",
-            d / s,
-            "You treat mean and variance as constants. Every z of the unit moves both.",
-        ),
-        (
-            "variance-taken-for-constant",
-            (d - d.mean(axis=0)) / s,
-            "The mean is in; the variance depends on z as well. One more term is missing.",
-        ),
-        (
-            "mean-taken-for-constant",
-            (d - hat * (d * hat).mean(axis=0)) / s,
-            "The variance is in; the mean depends on z as well. One more term is missing.",
-        ),
-        (
-            "rows-instead-of-units",
-            (d - d.mean(axis=1, keepdims=True) - row_hat * along) / row_s,
-            "That is layer normalisation: your means run over a row. Here each unit has its own.",
-        ),
-        (
-            "gamma-left-out",
-            want / gamma,
-            "On the way back the gradient is first multiplied by gamma.",
-        ),
-        (
-            "divided-by-n-minus-one",
-            _slope(z, dy, gamma, eps, 1),
-            "Your variance divides by n - 1. The forward formula divides by n.",
-        ),
-    ):
-        if same(dz, value, rtol=1e-6):
-            raise Mistake(name, hint)
+    refuse(
+        dz,
+        ("statistics-taken-for-constants", d / s,
+         "You treat mean and variance as constants. Every z of the unit moves both."),
+        ("variance-taken-for-constant", (d - d.mean(axis=0)) / s,
+         "The mean is in; the variance depends on z as well. One more term is missing."),
+        ("mean-taken-for-constant", (d - hat * (d * hat).mean(axis=0)) / s,
+         "The variance is in; the mean depends on z as well. One more term is missing."),
+        ("rows-instead-of-units", (d - d.mean(axis=1, keepdims=True) - row_hat * along) / row_s,
+         "That is layer normalisation: your means run over a row. Here each unit has its own."),
+        ("gamma-left-out", want / gamma,
+         "On the way back the gradient is first multiplied by gamma."),
+        ("divided-by-n-minus-one", _slope(z, dy, gamma, eps, 1),
+         "Your variance divides by n - 1. The forward formula divides by n."),
+        rtol=1e-6,
+    )  # fmt: skip
     agree(dz, want, what="dz", rtol=1e-6, atol=1e-9)
     dgamma, dbeta = (
         array(part, what, shape=(3,))
@@ -195,10 +161,7 @@ def keeps_size(answer: Any) -> None:
     """Try the learner's test on three starts that keep the size, and on five that do not."""
 
     def says(start: Any) -> bool:
-        found = call(answer, start)
-        if not isinstance(found, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
-        return bool(found)
+        return truth(call(answer, start))
 
     if not says(weights.he_normal):
         hint = "You reject He's start, which was made for this. In one network chance plays a part:"
@@ -237,39 +200,21 @@ def critical_gain(answer: Any) -> None:
     for bias in (0.3, 0.6):
         got = number(call(answer, bias), "The gain")
         want = _critical(bias)
-        for name, value, hint in (
-            (
-                "bias-forgotten",
-                1.0,
-                "That is the edge without biases. They push the fixed point away from zero.",
-            ),
-            (
-                "chi-at-one",
-                1 / math.sqrt(slope),
-                "Your chi is 1 for a signal of size 1. The signal does not stay there: it runs "
-                "into the fixed point, so chi has to be 1 there.",
-            ),
-            (
-                "size-kept-at-one",
-                math.sqrt((1 - bias**2) / square),
-                "With your gain q = 1 is a fixed point. What is chi there?",
-            ),
-            (
-                "variance-for-gain",
-                want**2,
-                "That is the square of the gain: the variance times the number of inputs.",
-            ),
-            (
-                "bias-not-squared",
-                _critical(math.sqrt(bias)),
-                "The map adds the variance of the biases. You were given their standard deviation.",
-            ),
-            (
-                "slope-not-squared",
-                _critical(bias, slope_power=1),
-                "In chi stands the mean of the squared slope.",
-            ),
-        ):
-            if same(got, value, rtol=1e-5):
-                raise Mistake(name, hint)
+        refuse(
+            got,
+            ("bias-forgotten", 1.0,
+             "That is the edge without biases. They push the fixed point away from zero."),
+            ("chi-at-one", 1 / math.sqrt(slope),
+             "Your chi is 1 for a signal of size 1. The signal does not stay there: it runs into "
+             "the fixed point, so chi has to be 1 there."),
+            ("size-kept-at-one", math.sqrt((1 - bias**2) / square),
+             "With your gain q = 1 is a fixed point. What is chi there?"),
+            ("variance-for-gain", want**2,
+             "That is the square of the gain: the variance times the number of inputs."),
+            ("bias-not-squared", _critical(math.sqrt(bias)),
+             "The map adds the variance of the biases. You were given their standard deviation."),
+            ("slope-not-squared", _critical(bias, slope_power=1),
+             "In chi stands the mean of the squared slope."),
+            rtol=1e-5,
+        )  # fmt: skip
         agree(got, want, what="The gain", inputs={"bias": bias}, rtol=1e-4)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -87,10 +87,7 @@ def consistent(answer: Any) -> None:
             "You accept half a gradient. Compare it with differences.",
         ),
     ):
-        found = call(answer, _stranger(wrong))
-        if not isinstance(found, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
-        if found != (wrong in (None, "huber")):
+        if truth(call(answer, _stranger(wrong))) != (wrong in (None, "huber")):
             raise Mistake(name, hint)
 
 
@@ -107,15 +104,20 @@ def smoothing(answer: Any) -> None:
         raise Mistake("not-a-pair", "Return a pair: the loss, and its gradient.")
     loss, gradient = number(found[0], "The loss"), array(found[1], "The gradient", shape=(4, k))
     others = eps * (1 - hard)
-    for targets, name, hint in (
-        (hard, "smoothing-ignored", "This is the loss without smoothing."),
-        (hard * (1 - eps), "nothing-for-the-others", "The targets of a row should sum to 1."),
-        (hard * (1 - eps) + others / 2, "right-class-left-out", "ALL k classes share eps, also y."),
-        (hard * (1 - eps) + others / k, "sum-below-one", "The right class gets eps / k as well."),
-    ):
-        if same(loss, -(targets * np.log(p)).sum()):
-            raise Mistake(name, hint)
-    want = -(soft * np.log(p)).sum()
+
+    def cost(targets: NDArray[Any]) -> Any:
+        return -(targets * np.log(p)).sum()
+
+    refuse(
+        loss,
+        ("smoothing-ignored", cost(hard), "This is the loss without smoothing."),
+        ("nothing-for-the-others", cost(hard * (1 - eps)), "The targets of a row should sum to 1."),
+        ("right-class-left-out", cost(hard * (1 - eps) + others / 2),
+         "ALL k classes share eps, also y."),
+        ("sum-below-one", cost(hard * (1 - eps) + others / k),
+         "The right class gets eps / k as well."),
+    )  # fmt: skip
+    want = cost(soft)
     if same(loss, want / 4):
         raise Mistake("mean-instead-of-sum", "The losses here return the SUM over the rows.")
     agree(loss, want, what="The loss")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, same
+from course_lib.exercises.answers import agree, array, call, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -96,21 +96,14 @@ def scaling(answer: Any) -> None:
         raise Mistake("multiplied-by-the-spread", hint)
     agree(got_w, w / spread, what="The weight")
     shift = w @ (mean / spread)
-    for value, name, hint in (
-        (
-            b,
-            "bias-not-moved",
-            "At x = mean the old neuron answers b. What does yours answer there?",
-        ),
-        (
-            b + shift,
-            "shift-added",
-            "The mean is subtracted from x; multiply out, and mind the sign.",
-        ),
-        (b - w @ mean, "shift-not-divided", "The mean is divided by the spread as well."),
-    ):
-        if same(got_b, value):
-            raise Mistake(name, hint)
+    refuse(
+        got_b,
+        ("bias-not-moved", b,
+         "At x = mean the old neuron answers b. What does yours answer there?"),
+        ("shift-added", b + shift,
+         "The mean is subtracted from x; multiply out, and mind the sign."),
+        ("shift-not-divided", b - w @ mean, "The mean is divided by the spread as well."),
+    )  # fmt: skip
     agree(got_b, b - shift, what="The bias")
 
 
@@ -141,10 +134,7 @@ def circle(answer: Any) -> None:
 
 
 def _decision(answer: Any, x: NDArray[Any], y: NDArray[Any]) -> bool:
-    found = call(answer, x, y)
-    if not isinstance(found, bool | np.bool_):
-        raise Mistake("not-true-or-false", f"Return True or False, not {found!r}.")
-    return bool(found)
+    return truth(call(answer, x, y))
 
 
 def _without_bias(answer: Any, corners: NDArray[Any]) -> bool:

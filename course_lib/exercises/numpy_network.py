@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -187,45 +187,26 @@ def first_loss(answer: Any) -> None:
     for x, k in ((0.5 * rng.random((20, 8)), 3), (0.5 * rng.normal(size=(7, 4)), 10)):
         got = number(call(answer, x, k), "The predicted loss")
         square, share = float(np.mean(x**2)), 1 - 1 / k
-        for name, value, hint in (
-            ("log-k-only", 0.0, "That is the loss of equal logits. Random ones cost a bit more."),
-            (
-                "classes-left-out",
-                square,
-                "You took the variance of a logit for the variance within a row: the mean of"
-                " the k logits is subtracted there.",
-            ),
-            (
-                "twice-too-far",
-                2 * share * square,
-                "Twice too far above log k. A factor 1/2 comes in at two places: ReLU, and the"
-                " second fact.",
-            ),
-            (
-                "he-factor-left-out",
-                share * square / 4,
-                "Your weights have the variance 1 / m. He's start has twice that.",
-            ),
-            (
-                "one-layer-only",
-                share * square / 2,
-                "Half of what it should be. Each of the two layers has weights by He's rule.",
-            ),
-            (
-                "sum-of-squares",
-                share * square * x.shape[1],
-                "You add up the squares of a row. Divided by the m inputs it is their mean.",
-            ),
-            (
-                "spread-about-the-mean",
-                share * float(np.var(x)),
-                "You take the variance of the inputs. Their mean is not subtracted before W.",
-            ),
-        ):
-            if same(got, np.log(k) + value):
-                raise Mistake(name, hint)
-        excess = share * square
-        if 1e-9 < abs(got - np.log(k) - excess) < 0.3 * excess:
+        even, excess = np.log(k), share * square
+        refuse(
+            got,
+            ("log-k-only", even, "That is the loss of equal logits. Random ones cost a bit more."),
+            ("classes-left-out", even + square,
+             "You took the variance of a logit for the variance within a row: the mean of the k "
+             "logits is subtracted there."),
+            ("twice-too-far", even + 2 * excess,
+             "Twice too far above log k. A factor 1/2 comes in at two places: ReLU, and the "
+             "second fact."),
+            ("he-factor-left-out", even + excess / 4,
+             "Your weights have the variance 1 / m. He's start has twice that."),
+            ("one-layer-only", even + excess / 2,
+             "Half of what it should be. Each of the two layers has weights by He's rule."),
+            ("sum-of-squares", even + excess * x.shape[1],
+             "You add up the squares of a row. Divided by the m inputs it is their mean."),
+            ("spread-about-the-mean", even + share * float(np.var(x)),
+             "You take the variance of the inputs. Their mean is not subtracted before W."),
+        )  # fmt: skip
+        if 1e-9 < abs(got - even - excess) < 0.3 * excess:
             hint = "Close, but a formula with no random number in it gives all the digits."
             raise Mistake("close-only", f"{hint} Keep to the two facts of the task.")
-        agree(got, np.log(k) + excess, what="The first loss", inputs={"k": k})
+        agree(got, even + excess, what="The first loss", inputs={"k": k})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -118,22 +118,15 @@ def inside_form(answer: Any) -> None:
         if not np.isfinite(got[0]):
             hint = "The first one multiplies a velocity of zero, so any number will do, but not"
             raise Mistake("first-not-finite", f"{hint} {got[0]}.")
-        for name, value, hint in (
+        refuse(
+            got[1:],
             ("left-as-it-was", np.full(5, mu), "When the rate falls, the old speed rolls on."),
-            (
-                "upside-down",
-                mu / ratio,
-                "When the rate falls, the old speed has to fall with it. Yours grows.",
-            ),
+            ("upside-down", mu / ratio,
+             "When the rate falls, the old speed has to fall with it. Yours grows."),
             ("momentum-left-out", ratio, "Where the rate does not change, mu must come out."),
-            (
-                "change-added",
-                mu * (1 + rates[1:] - rates[:-1]),
-                "Rates are factors: what counts is how many times as large the new one is.",
-            ),
-        ):
-            if same(got[1:], value):
-                raise Mistake(name, hint)
+            ("change-added", mu * (1 + rates[1:] - rates[:-1]),
+             "Rates are factors: what counts is how many times as large the new one is."),
+        )  # fmt: skip
         if same(got[:-1], mu * ratio):
             hint = "The right numbers, one step too early: entry t belongs to the step with rate t."
             raise Mistake("one-step-early", hint)
@@ -154,33 +147,20 @@ def nesterov_limit(answer: Any) -> None:
             stable = np.abs(np.linalg.eigvals(matrix)).max() < 1
             low, high = (middle, high) if stable else (low, middle)
         if mu > 0:
-            for name, product, hint in (
-                (
-                    "heavy-ball-instead",
-                    2 * (1 + mu),
-                    "That is the limit of plain momentum. In Nesterov's form the new slope counts "
-                    "twice.",
-                ),
-                (
-                    "plain-descent-instead",
-                    2.0,
-                    "That is the limit without momentum. Try mu = 0.9 just below it.",
-                ),
-                (
-                    "determinant-alone",
-                    1 + 1 / mu,
-                    "There the product of the eigenvalues reaches -1. One of them is outside long "
-                    "before.",
-                ),
-                (
-                    "half-of-it",
-                    low / 2,
-                    "You stop at half of the limit. At it one eigenvalue is -1, not 0.",
-                ),
-            ):
-                if same(got, product / curvature, rtol=1e-6):
-                    raise Mistake(name, hint)
-            if same(got, low, rtol=1e-6):
-                hint = "That is the limit of eta * lambda. The rate itself is asked for."
-                raise Mistake("curvature-left-out", hint)
+            refuse(
+                got,
+                ("heavy-ball-instead", 2 * (1 + mu) / curvature,
+                 "That is the limit of plain momentum. In Nesterov's form the new slope counts "
+                 "twice."),
+                ("plain-descent-instead", 2.0 / curvature,
+                 "That is the limit without momentum. Try mu = 0.9 just below it."),
+                ("determinant-alone", (1 + 1 / mu) / curvature,
+                 "There the product of the eigenvalues reaches -1. One of them is outside long "
+                 "before."),
+                ("half-of-it", low / 2 / curvature,
+                 "You stop at half of the limit. At it one eigenvalue is -1, not 0."),
+                ("curvature-left-out", low,
+                 "That is the limit of eta * lambda. The rate itself is asked for."),
+                rtol=1e-6,
+            )  # fmt: skip
         agree(got, low / curvature, what="The limit", inputs={"mu": mu}, rtol=1e-6)

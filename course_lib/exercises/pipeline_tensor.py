@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, call, number, same
+from course_lib.exercises.answers import agree, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -92,13 +92,14 @@ def pair_backward(answer: Any) -> None:
     dx, dw1 = got
     if any(same(dx, share) for share in shares):
         raise Mistake("dx-of-one-rank", "Your dx is what one rank says. All ranks used x.")
-    if same(dx, sum(shares) / 3):
-        hint = "Your dx is an average over the ranks. Paths add: it is a sum."
-        raise Mistake("dx-averaged", hint)
-    if same(dx, (dz @ w2.T) @ w1.T):
-        raise Mistake("derivative-missing", "The slope of tanh, 1 - h^2, does not come in.")
-    if same(dx, ((dz @ w2.T) * (1 - np.tanh(h) ** 2)) @ w1.T):
-        raise Mistake("derivative-at-h", "The slope is 1 - h^2. You apply tanh to h once more.")
+    refuse(
+        dx,
+        ("dx-averaged", sum(shares) / 3,
+         "Your dx is an average over the ranks. Paths add: it is a sum."),
+        ("derivative-missing", (dz @ w2.T) @ w1.T, "The slope of tanh, 1 - h^2, does not come in."),
+        ("derivative-at-h", ((dz @ w2.T) * (1 - np.tanh(h) ** 2)) @ w1.T,
+         "The slope is 1 - h^2. You apply tanh to h once more."),
+    )  # fmt: skip
     agree(dx, sum(shares), what="dx")
     if len(dw1) != 3:
         raise Mistake("not-a-pair", f"There are 3 ranks, so dW1 has 3 parts; yours has {len(dw1)}.")

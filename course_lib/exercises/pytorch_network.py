@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, call, number, same
+from course_lib.exercises.answers import agree, call, number, refuse, same
 from course_lib.exercises.calling import kind_of
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
@@ -102,38 +102,22 @@ def in_pieces(answer: Any) -> None:
         hint = f"The model was given {max(seen)} rows at once; the memory holds 3 of them."
         raise Mistake("too-large-a-piece", hint)
     got = _flat([p.grad for p in model.parameters()])
-    for name, value, hint in (
-        (
-            "leftover-kept",
-            want + leftover,
-            "What was in p.grad before is still in it. Zero once, before the first piece.",
-        ),
-        (
-            "zeroed-between-pieces",
-            gradient(pieces[-1], "sum") / 7,
-            "Only the last piece is left: you zero between the pieces. Here adding is wanted.",
-        ),
-        (
-            "zeroed-between-pieces",
-            means[-1],
-            "Only the last piece is left: you zero between the pieces. Here adding is wanted.",
-        ),
-        (
-            "mean-of-means",
-            sum(means) / 3,
-            "You average the means of the pieces. The last piece has one row only, and gets as"
-            " much weight as three.",
-        ),
-        (
-            "sum-of-means",
-            sum(means),
-            "You add up means, each divided by the rows of its piece. Divide by those of the"
-            " whole batch.",
-        ),
+    refuse(
+        got,
+        ("leftover-kept", want + leftover,
+         "What was in p.grad before is still in it. Zero once, before the first piece."),
+        ("zeroed-between-pieces", gradient(pieces[-1], "sum") / 7,
+         "Only the last piece is left: you zero between the pieces. Here adding is wanted."),
+        ("zeroed-between-pieces", means[-1],
+         "Only the last piece is left: you zero between the pieces. Here adding is wanted."),
+        ("mean-of-means", sum(means) / 3,
+         "You average the means of the pieces. The last piece has one row only, and gets as much "
+         "weight as three."),
+        ("sum-of-means", sum(means),
+         "You add up means, each divided by the rows of its piece. Divide by those of the whole "
+         "batch."),
         ("never-divided", 7 * want, "These are sums over the rows; the mean is asked for."),
-    ):
-        if same(got, value):
-            raise Mistake(name, hint)
+    )  # fmt: skip
     agree(got, want, what="The gradient in p.grad")
     if torch.is_tensor(said):
         hint = "You return a tensor, and a recorded one keeps the whole recording. Use .item()."
@@ -172,27 +156,18 @@ def curvature_along(answer: Any) -> None:
         hint = "That is how fast the loss changes along v. Differentiate this number once more."
         raise Mistake("stopped-half-way", hint)
     got, want = said.detach().numpy(), hessian @ v
-    for name, value, hint in (
+    refuse(
+        got,
         ("gradient-instead", slope, "That is the gradient. How does it change along v?"),
-        (
-            "gradient-times-v",
-            slope * v,
-            "You multiplied the gradient by v. Its derivative is what v has to meet.",
-        ),
-        (
-            "v-left-out",
-            hessian.sum(axis=1),
-            "Those are the row sums of the Hessian: v is all ones in your program.",
-        ),
-        (
-            "diagonal-only",
-            np.diag(hessian) * v,
-            "You used the diagonal of the Hessian alone. Moving one parameter changes the slope"
-            " of the others, too.",
-        ),
-    ):
-        if same(got, value, rtol=1e-7):
-            raise Mistake(name, hint)
+        ("gradient-times-v", slope * v,
+         "You multiplied the gradient by v. Its derivative is what v has to meet."),
+        ("v-left-out", hessian.sum(axis=1),
+         "Those are the row sums of the Hessian: v is all ones in your program."),
+        ("diagonal-only", np.diag(hessian) * v,
+         "You used the diagonal of the Hessian alone. Moving one parameter changes the slope of "
+         "the others, too."),
+        rtol=1e-7,
+    )  # fmt: skip
     if same(got, want, rtol=1e-3, atol=1e-3) and not same(got, want, rtol=1e-8):
         hint = "Right in the first digits only, as differences of gradients are. Let autograd"
         raise Mistake("by-differences", f"{hint} differentiate its own gradient.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -91,13 +91,13 @@ def halving_time(answer: Any) -> None:
         if same(got, work / p) or same(got, math.ceil(work / p)):
             hint = "You divide the work by p. The last rung has one trial, and p - 1 workers watch."
             raise Mistake("idle-workers-forgotten", hint)
-        if same(got, sum(w * b for w, (_, b) in zip(waves, rungs, strict=True))):
-            hint = "You train from the start in each rung. A trial goes on from its state."
-            raise Mistake("state-forgotten", hint)
-        if same(got, work):
-            raise Mistake("work-instead-of-time", "That is the time of one worker alone.")
-        if same(got, sum(more)):
-            raise Mistake("enough-workers-assumed", f"There are {p} workers for {n} trials.")
+        refuse(
+            got,
+            ("state-forgotten", sum(w * b for w, (_, b) in zip(waves, rungs, strict=True)),
+             "You train from the start in each rung. A trial goes on from its state."),
+            ("work-instead-of-time", work, "That is the time of one worker alone."),
+            ("enough-workers-assumed", sum(more), f"There are {p} workers for {n} trials."),
+        )  # fmt: skip
         agree(got, want, what=what, inputs={"n": n, "p": p})
 
 
@@ -114,14 +114,14 @@ def honest_score(answer: Any) -> None:
         got = number(call(answer, table), "The score")
         if same(got, want):
             continue
-        if same(got, table.mean(axis=1).max()):
-            hint = "The winner was chosen with the same folds that praise it now."
-            raise Mistake("winner-flattered", hint)
-        if same(got, table.max(axis=0).mean()):
-            hint = "In each fold you take the best of that fold. Choose with the OTHER folds."
-            raise Mistake("chosen-on-its-own-fold", hint)
-        if same(got, table.mean()):
-            raise Mistake("nobody-chosen", "That is the mean of all configurations.")
+        refuse(
+            got,
+            ("winner-flattered", table.mean(axis=1).max(),
+             "The winner was chosen with the same folds that praise it now."),
+            ("chosen-on-its-own-fold", table.max(axis=0).mean(),
+             "In each fold you take the best of that fold. Choose with the OTHER folds."),
+            ("nobody-chosen", table.mean(), "That is the mean of all configurations."),
+        )  # fmt: skip
         inner = [np.delete(table, j, axis=1).mean(axis=1).max() for j in range(k)]
         if same(got, np.mean(inner)):
             hint = "You choose with the other folds, rightly, and then report those folds as well."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.collectives import run_ranks
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
@@ -60,18 +60,16 @@ def clip(answer: Any) -> None:
     norm = math.sqrt(sum(v * v for v in whole))
     got = _joined(call(answer, long, 2.0), long)
     each = np.concatenate([v * min(1.0, 2.0 / np.linalg.norm(v)) for v in long])
-    if same(got, each):
-        hint = "Each slice is scaled by its own norm. The norm of ALL slices together decides."
-        raise Mistake("own-norm", hint)
-    if same(got, whole * 2.0 / sum(float(np.linalg.norm(v)) for v in long)):
-        hint = "You add the norms of the slices. It is their squares that add up."
-        raise Mistake("norms-added", hint)
-    if same(got, np.clip(whole, -2.0, 2.0)):
-        hint = "You limit single entries. The length of the vector is to be limited."
-        raise Mistake("entries-clipped", hint)
-    if same(got, whole * 2.0 / norm**2):
-        hint = "You divide by the square of the norm."
-        raise Mistake("root-forgotten", hint)
+    refuse(
+        got,
+        ("own-norm", each,
+         "Each slice is scaled by its own norm. The norm of ALL slices together decides."),
+        ("norms-added", whole * 2.0 / sum(float(np.linalg.norm(v)) for v in long),
+         "You add the norms of the slices. It is their squares that add up."),
+        ("entries-clipped", np.clip(whole, -2.0, 2.0),
+         "You limit single entries. The length of the vector is to be limited."),
+        ("root-forgotten", whole * 2.0 / norm**2, "You divide by the square of the norm."),
+    )  # fmt: skip
     agree(got, whole * 2.0 / norm, what="The clipped gradient")
     short = _joined(call(answer, long, 100.0), long)
     if not same(short, whole):

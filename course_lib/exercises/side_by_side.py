@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -92,16 +92,16 @@ def adam(answer: Any) -> None:
         change = array(got[0], "The change", shape=g.shape)
         agree(got[1], m1, what="m", atol=0.0)
         agree(got[2], s1, what="s", atol=0.0)
-        if same(change, -want):
-            raise Mistake("uphill", "The change has the wrong sign: theta goes against the mean.")
-        if same(change, -lr * m1 / (np.sqrt(s1) + eps)):
-            hint = "The means start at zero and are too small at first: divide by 1 - beta**t."
-            raise Mistake("no-bias-correction", hint)
-        if same(change, -lr * np.sqrt(c2) / c1 * m1 / (np.sqrt(s1) + eps)):
-            hint = "This is the cheaper form, with epsilon added before the correction of s."
-            raise Mistake("epsilon-before-correction", hint)
-        if same(change, -lr * (m1 / c1) / np.sqrt(s1 / c2 + eps)):
-            raise Mistake("epsilon-inside-root", "Take the root first, then add epsilon.")
+        refuse(
+            change,
+            ("uphill", -want, "The change has the wrong sign: theta goes against the mean."),
+            ("no-bias-correction", -lr * m1 / (np.sqrt(s1) + eps),
+             "The means start at zero and are too small at first: divide by 1 - beta**t."),
+            ("epsilon-before-correction", -lr * np.sqrt(c2) / c1 * m1 / (np.sqrt(s1) + eps),
+             "This is the cheaper form, with epsilon added before the correction of s."),
+            ("epsilon-inside-root", -lr * (m1 / c1) / np.sqrt(s1 / c2 + eps),
+             "Take the root first, then add epsilon."),
+        )  # fmt: skip
         agree(change, want, what=f"The change in step {t}", inputs={"g": g})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 from course_lib.parallel.cost import amdahl
@@ -121,14 +121,15 @@ def stopwatch(answer: Any) -> None:
         times[name].append(replay.now - began)
     pairs = list(zip(times["a"][1:], times["b"][1:], strict=True))
     ratios = [x / y for x, y in pairs]
-    if same(got, mean(ratios)):
-        hint = "One interrupted run spoils a mean. The median of the ratios does not notice it."
-        raise Mistake("mean-of-ratios", hint)
-    if same(got, median(x for x, _ in pairs) / median(y for _, y in pairs)):
-        hint = "You compare the typical a with the typical b, at two different moments. Divide"
-        raise Mistake("ratio-of-medians", f"{hint} within each pair first.")
-    if same(got, 1 / median(ratios)):
-        raise Mistake("upside-down", "Your ratio is b to a.")
+    refuse(
+        got,
+        ("mean-of-ratios", mean(ratios),
+         "One interrupted run spoils a mean. The median of the ratios does not notice it."),
+        ("ratio-of-medians", median(x for x, _ in pairs) / median(y for _, y in pairs),
+         "You compare the typical a with the typical b, at two different moments. Divide within "
+         "each pair first."),
+        ("upside-down", 1 / median(ratios), "Your ratio is b to a."),
+    )  # fmt: skip
     agree(got, median(ratios), what="The ratio")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -21,15 +21,15 @@ def baseline(answer: Any) -> None:
     train = np.repeat([3, 0, 1], [6, 3, 1])
     test = np.repeat([0, 3, 1], [4, 3, 1])
     got = number(call(answer, train, test), "The share")
-    if same(got, 4 / 8):
-        hint = "The test labels chose the answer. Choose it as if they did not exist yet."
-        raise Mistake("chosen-on-the-test-labels", hint)
-    if same(got, 6 / 10):
-        hint = "You chose well, but counted on the labels that you chose by. Count on the others."
-        raise Mistake("measured-on-the-training-labels", hint)
-    if same(got, 1 / 3):
-        hint = "That is what guessing gives. One class is more frequent: always answer that one."
-        raise Mistake("guessing-among-the-classes", hint)
+    refuse(
+        got,
+        ("chosen-on-the-test-labels", 4 / 8,
+         "The test labels chose the answer. Choose it as if they did not exist yet."),
+        ("measured-on-the-training-labels", 6 / 10,
+         "You chose well, but counted on the labels that you chose by. Count on the others."),
+        ("guessing-among-the-classes", 1 / 3,
+         "That is what guessing gives. One class is more frequent: always answer that one."),
+    )  # fmt: skip
     agree(got, 3 / 8, what="The share of right answers on the test labels")
 
 
@@ -73,15 +73,15 @@ def workers(answer: Any) -> None:
     means, rows = [part.mean(axis=0) for part in slopes], [len(part) for part in slopes]
     want = np.concatenate(slopes).mean(axis=0)
     got = array(call(answer, means, rows), "The gradient", shape=(4,))
-    if same(got, np.mean(means, axis=0)):
-        hint = "One row of the small worker counts as much as five rows of the large one."
-        raise Mistake("mean-of-means", hint)
-    if same(got, np.sum(means, axis=0)):
-        hint = "The sum of the means grows with the number of workers. It should be a mean itself."
-        raise Mistake("sum-of-means", hint)
-    if same(got, want * 9):
-        hint = "You have the sum over all rows. One division is missing, and only one."
-        raise Mistake("sum-over-rows", hint)
+    refuse(
+        got,
+        ("mean-of-means", np.mean(means, axis=0),
+         "One row of the small worker counts as much as five rows of the large one."),
+        ("sum-of-means", np.sum(means, axis=0),
+         "The sum of the means grows with the number of workers. It should be a mean itself."),
+        ("sum-over-rows", want * 9,
+         "You have the sum over all rows. One division is missing, and only one."),
+    )  # fmt: skip
     agree(got, want, what="The gradient of the whole batch")
     with np.errstate(invalid="ignore"):
         nothing = np.zeros(4) / 0

@@ -1,0 +1,55 @@
+"""What the checkers ask of an answer that may be anything: is it one of these, is it true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from course_lib.exercises import Mistake
+from course_lib.exercises.answers import refuse, truth
+
+
+def _refused(got: Any, *mistakes: Any, **tolerances: float) -> str:
+    with pytest.raises(Mistake) as caught:
+        refuse(got, *mistakes, **tolerances)
+    return f"{caught.value.name}: {caught.value.hint}"
+
+
+def test_the_first_mistake_that_fits_is_named() -> None:
+    """Two of them may lead to the same value: then their order decides."""
+    mistakes = ("one", [1.0, 1.0], "A."), ("two", [2.0, 2.0], "B."), ("again", [2.0, 2.0], "C.")
+    assert _refused([2.0, 2.0], *mistakes) == "two: B."
+    assert _refused(np.ones(2), *mistakes) == "one: A."
+
+
+@pytest.mark.parametrize("got", [[1.0, 2.0], 2.0, [[2.0, 2.0]], "2", None, [[2.0], 2.0]])
+def test_what_is_no_typical_mistake_goes_on(got: Any) -> None:
+    """Also if it has another shape, or is no number at all."""
+    refuse(got, ("two", [2.0, 2.0], "B."))
+    refuse(got)
+
+
+def test_the_tolerances_are_those_that_were_asked_for() -> None:
+    """One in a million is far away, unless it is said to be close."""
+    near = 2.0 * (1 + 1e-6)
+    refuse(near, ("two", 2.0, "B."))
+    assert _refused(near, ("two", 2.0, "B."), rtol=1e-5) == "two: B."
+    refuse(1e-6, ("zero", 0.0, "Z."), rtol=1e-5)
+    assert _refused(1e-6, ("zero", 0.0, "Z."), atol=1e-5) == "zero: Z."
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_])
+def test_true_and_false_are_bools_whoever_made_them(value: Any) -> None:
+    """NumPy's comparisons return a kind of their own."""
+    found = truth(value)
+    assert type(found) is bool and found == value
+
+
+@pytest.mark.parametrize("value", [1, 0.0, "True", None, np.array([True]), []])
+def test_what_only_counts_as_true_or_false_is_not(value: Any) -> None:
+    """Whoever returns 1 has not decided to say yes."""
+    with pytest.raises(Mistake, match="Return True or False, not ") as caught:
+        truth(value)
+    assert caught.value.name == "not-true-or-false"
