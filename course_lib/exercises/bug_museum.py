@@ -5,18 +5,19 @@ Chapter: the bug museum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 from course_lib.network import mlp
 
-Program = Callable[[Array, Array, Array], tuple[float, Array]]
+# What is to be judged, the right verdict, and the name and the hint for whoever judges otherwise.
+_Case = tuple[Any, bool, str, str]
 
 
 @exercise("bug_museum.right_labels", title="Each row its own label", level="easy", minutes=10)
@@ -26,13 +27,13 @@ def right_labels(answer: Any) -> None:
     log_p, labels = np.log(p), np.array([0, 1, 1, 2, 0])
     got = number(call(answer, log_p, labels), "The loss")
     want = -np.log([0.5, 0.8, 0.2, 0.1, 0.7]).mean()
-    if same(got, -log_p[:, labels].mean()):
-        hint = "log_p[:, labels] is a table of 5 x 5 entries. One entry of each row is wanted."
-        raise Mistake("all-columns", hint)
-    if same(got, -want):
-        raise Mistake("sign-reversed", "Logarithms of probabilities are negative, a loss is not.")
-    if same(got, 5 * want):
-        raise Mistake("sum-for-mean", "You add the rows up. The mean over the rows is wanted.")
+    refuse(
+        got,
+        ("all-columns", -log_p[:, labels].mean(),
+         "log_p[:, labels] is a table of 5 x 5 entries. One entry of each row is wanted."),
+        ("sign-reversed", -want, "Logarithms of probabilities are negative, a loss is not."),
+        ("sum-for-mean", 5 * want, "You add the rows up. The mean over the rows is wanted."),
+    )  # fmt: skip
     if same(got, 5 * want / 3) or same(got, want / 3):
         raise Mistake("divided-by-classes", "The mean is over the rows; the classes do not count.")
     agree(got, want, what="The loss")
@@ -68,22 +69,27 @@ def same_bits(answer: Any) -> None:
     one = np.array([0.1, -2.5, 1e300, 0.0])
     last = np.nextafter(one, 1)
     nan = np.array([np.nan, 1.0])
-    cases = [
-        (True, [one, one.copy(), one.copy()], "false-alarm",
+    cases: list[_Case] = [
+        ([one, one.copy(), one.copy()], True, "false-alarm",
          "Three copies of one array were called different."),
-        (False, [one, last, one], "rounding-forgiven",
+        ([one, last, one], False, "rounding-forgiven",
          "Arrays that differ in the last bit were called equal. Replicas have no such excuse."),
-        (False, [one, one.copy(), last], "not-all-compared",
+        ([one, one.copy(), last], False, "not-all-compared",
          "The third replica differs from the others, and it went unnoticed."),
-        (True, [nan, nan.copy()], "nan-unequal",
+        ([nan, nan.copy()], True, "nan-unequal",
          "The same bits twice, a nan among them: nan == nan is False. Compare bytes."),
-        (False, [one, one * [1, 1, 1, -1]], "signed-zero",
+        ([one, one * [1, 1, 1, -1]], False, "signed-zero",
          "0.0 and -0.0 are equal as numbers, but their bits are not."),
-        (False, [np.zeros(2), np.zeros(4, np.float32)], "type-ignored",
+        ([np.zeros(2), np.zeros(4, np.float32)], False, "type-ignored",
          "Two float64 zeros and four float32 zeros: as many bytes, but not the same array."),
     ]  # fmt: skip
-    for want, replicas, mistake, hint in cases:
-        got = call(answer, replicas)
+    _ask(answer, cases)
+
+
+def _ask(answer: Any, cases: Iterable[_Case]) -> None:
+    """Ask for each case, and name the first one that is not judged as it should be."""
+    for case, want, mistake, hint in cases:
+        got = call(answer, case)
         if not isinstance(got, bool | np.bool_):
             raise Mistake("not-true-or-false", f"Return True or False, not {got!r:.60}.")
         if got != want:
@@ -143,7 +149,7 @@ def _slightly_off(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
 @exercise("bug_museum.examiner", title="Write the examiner", level="hard", minutes=30)
 def examiner(answer: Any) -> None:
     """Two programs whose gradient is right, and six whose gradient is not."""
-    programs: list[tuple[Program, bool, str, str]] = [
+    programs: list[_Case] = [
         (_right, True, "false-alarm", "A correct program was rejected. Is the limit too strict, or "
          "was it asked at a corner of ReLU?"),
         (_summed, True, "sum-rejected", "This program adds up its rows, in the loss and in the "
@@ -160,9 +166,4 @@ def examiner(answer: Any) -> None:
         (_slightly_off, False, "too-tolerant", "A gradient that is 0.03 percent too long passed. "
          "In float64 you can ask for a relative error below 1e-7."),
     ]  # fmt: skip
-    for program, want, mistake, hint in programs:
-        got = call(answer, program)
-        if not isinstance(got, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {got!r:.60}.")
-        if got != want:
-            raise Mistake(mistake, hint)
+    _ask(answer, programs)
