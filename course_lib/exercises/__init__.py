@@ -5,7 +5,9 @@ In a chapter one writes a function (or a number, a class ...) and has it checked
     exercises.check("activations.elu", my_elu)
 
 There is one file per chapter, named as the chapter without its number. It is found by its name, so
-nothing has to be listed anywhere; it is loaded when the first of its exercises is asked for.
+nothing has to be listed anywhere; it is loaded when the first of its exercises is asked for. What
+a checker tries a learner's test on, or compares with, may stand in a file of its own, whose name
+begins with that of the chapter.
 
 Chapter: none; each file names its own.
 """

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
+from course_lib.exercises.batches_validation_pipeline import pipeline
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -113,33 +113,12 @@ def _pair(found: Any, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return rest, fold
 
 
-def _pipeline(leak: str) -> Callable[..., Any]:
-    """Return a pipeline that standardises, chooses inputs and fits, with that leak or none."""
-
-    def train(x: Any, y: Any, rows: Any) -> Callable[[Any], Any]:
-        x, y, rows = np.asarray(x, float), np.asarray(y, float), np.asarray(rows)
-        own = np.arange(len(x))[rows]
-        seen = {step: own for step in ("statistics", "choice", "share")}
-        if leak:
-            seen[leak] = np.arange(len(x))
-        mean, std = x[seen["statistics"]].mean(0), x[seen["statistics"]].std(0) + 1e-9
-        judged, labels = x[seen["choice"]], y[seen["choice"]]
-        merit = np.abs((judged - judged.mean(0)).T @ (labels - labels.mean()))
-        kept = np.argsort(-merit)[: max(1, x.shape[1] // 2)]
-        centred = ((x[own] - mean) / std)[:, kept]
-        w = centred.T @ (y[own] - y[own].mean()) / len(own)
-        share = y[seen["share"]].mean()
-        return lambda new: ((np.asarray(new, float) - mean) / std)[:, kept] @ w + share
-
-    return train
-
-
 @exercise("batches_validation.find_leak", title="Does anything leak?", level="medium", minutes=20)
 def find_leak(answer: Any) -> None:
     """Try the learner's test on a pipeline without a leak, and on three with one."""
 
     def says(leak: str) -> bool:
-        return truth(call(answer, _pipeline(leak)))
+        return truth(call(answer, pipeline(leak)))
 
     if says(""):
         hint = "You accuse a pipeline that looks at its own rows only. Change nothing in these, and"

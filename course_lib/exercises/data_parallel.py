@@ -11,11 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.calling import kind_of
 from course_lib.exercises.collectives import run_ranks
+from course_lib.exercises.data_parallel_shares import shares
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 from course_lib.parallel.comm import Comm
@@ -145,7 +145,7 @@ def unequal_ranks(answer: Any) -> None:
             hint = f"{n} rows for the speeds {list(speeds)}: yours are {int(rows.sum())} together."
             raise Mistake("rows-lost-or-invented", hint)
         counts, team = [int(r) for r in rows], np.asarray(speeds)
-        slowest, best = max(rows / team), max(_shares(n, team, "") / team)
+        slowest, best = max(rows / team), max(shares(n, team, "") / team)
         if slowest <= best * (1 + 1e-12):
             continue
         for variant, hint in (
@@ -165,7 +165,7 @@ def unequal_ranks(answer: Any) -> None:
             ),
             ("slow-ranks-favoured", "The slower a rank, the more it gets. Is that what you want?"),
         ):
-            if counts == _shares(n, team, variant).astype(int).tolist():
+            if counts == shares(n, team, variant).astype(int).tolist():
                 raise Mistake(variant, hint)
         hint = f"{n} rows for the speeds {list(speeds)} as {counts} take {slowest:.4g} s; "
         raise Mistake("not-the-fastest", f"{hint}{best:.4g} s is possible.")
@@ -179,25 +179,3 @@ _TEAMS: list[tuple[int, list[float]]] = [
     (40, [1.0, 3.3, 3.4, 7.9]),
     (3, [0.1, 5.0]),
 ]
-
-
-def _shares(n: int, speeds: NDArray[Any], variant: str) -> NDArray[Any]:
-    """Return the rows per rank by the best rule, or by another one that people use."""
-    p = len(speeds)
-    if variant == "even":
-        return np.array([n // p + (r < n % p) for r in range(p)], float)
-    if variant:
-        weight = 1 / speeds if variant == "slow-ranks-favoured" else speeds
-        exact = n * weight / weight.sum()
-        rows = np.floor(exact + 1e-9)
-        order = {
-            "rest-to-the-first": np.arange(p),
-            "rest-to-the-fastest": np.full(p, int(np.argmax(speeds))),
-        }.get(variant, np.argsort(rows - exact, kind="stable"))
-        for r in order[: int(n - rows.sum())]:
-            rows[r] += 1
-        return np.asarray(rows)
-    rows = np.zeros(p)
-    for _ in range(n):
-        rows[int(np.argmin((rows + 1) / speeds))] += 1
-    return rows

@@ -11,6 +11,7 @@ import numpy as np
 
 from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
+from course_lib.exercises.gradient_descent_steps import Steps
 from course_lib.exercises.verdict import Mistake
 
 
@@ -88,51 +89,10 @@ def _solved(b: int, B: int, of_small: float, of_large: float) -> tuple[float, fl
     return float(noise), float(square)
 
 
-class _Steps:
-    """Steps of gradient descent for the learner's test; it notes how many parameters they saw."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-
-    def innocent(self, gradient: Any, theta: Any, lr: float) -> Any:
-        self.sizes.append(np.size(theta))
-        return theta - lr * np.asarray(gradient(theta))
-
-    def slower(self, gradient: Any, theta: Any, lr: float) -> Any:
-        return theta - 0.5 * lr * np.asarray(gradient(theta))
-
-    def asks_twice(self, gradient: Any, theta: Any, lr: float) -> Any:
-        gradient(theta)
-        return theta - lr * np.asarray(gradient(theta))
-
-    def in_place(self, gradient: Any, theta: Any, lr: float) -> Any:
-        place = np.asarray(theta, float)
-        place -= lr * np.asarray(gradient(place))
-        return place
-
-    def one_by_one(self, gradient: Any, theta: Any, lr: float) -> Any:
-        place = np.array(theta, float)
-        for axis in np.eye(place.size):
-            place = place - lr * np.asarray(gradient(place)) * axis
-        return place
-
-    def one_by_one_in_place(self, gradient: Any, theta: Any, lr: float) -> Any:
-        place = np.asarray(theta, float)
-        for i in range(place.size):
-            place[i] -= lr * np.asarray(gradient(place))[i]
-        return place
-
-    def from_the_last(self, gradient: Any, theta: Any, lr: float) -> Any:
-        place = np.array(theta, float)
-        for axis in np.eye(place.size)[::-1]:
-            place = place - lr * np.asarray(gradient(place)) * axis
-        return place
-
-
 @exercise("gradient_descent.early_mover", title="Who moves too early?", level="medium", minutes=20)
 def early_mover(answer: Any) -> None:
     """Try the learner's test on steps that are innocent, and on three that move too early."""
-    steps = _Steps()
+    steps = Steps()
 
     def says(step: Any) -> bool:
         return truth(call(answer, step))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from course_lib import weights
 from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
+from course_lib.exercises.initialisation_starts import positive, signs, with_variance
 from course_lib.exercises.verdict import Mistake
 
 
@@ -104,55 +105,6 @@ def batch_norm(answer: Any) -> None:
     agree(dbeta, dy.sum(axis=0), what="dbeta", rtol=1e-6)
 
 
-def _signs(rng: np.random.Generator, fan_in: int, fan_out: int) -> NDArray[Any]:
-    return math.sqrt(2 / fan_in) * rng.choice([-1.0, 1.0], size=(fan_in, fan_out))
-
-
-def _with_variance(variance: Any) -> Any:
-    """Return a start of normal weights whose variance is a function of the two fans."""
-
-    def start(rng: np.random.Generator, fan_in: int, fan_out: int) -> NDArray[Any]:
-        return math.sqrt(variance(fan_in, fan_out)) * rng.normal(size=(fan_in, fan_out))
-
-    return start
-
-
-def _positive(rng: np.random.Generator, fan_in: int, fan_out: int) -> NDArray[Any]:
-    return np.abs(weights.he_normal(rng, fan_in, fan_out))
-
-
-_STRANGERS = (
-    (
-        "half-lost-not-noticed",
-        _with_variance(lambda m, n: 1 / m),
-        "A start that loses half of the mean square in each layer gets away.",
-    ),
-    (
-        "square-layers-only",
-        _with_variance(lambda m, n: 2 / n),
-        "A start that divides by the number of outputs gets away. In which layers does it matter?",
-    ),
-    (
-        "narrowing-layers-only",
-        _with_variance(lambda m, n: 2 / max(m, n)),
-        "A start that divides by the larger of the two fans gets away: in your layers the inputs "
-        "are always the larger one.",
-    ),
-    (
-        "widening-layers-only",
-        _with_variance(lambda m, n: 2 / min(m, n)),
-        "A start that divides by the smaller of the two fans gets away: in your layers the inputs "
-        "are always the smaller one.",
-    ),
-    (
-        "signal-too-symmetric",
-        _positive,
-        "A start whose weights are all positive gets away. Your signal has as many negative values "
-        "as positive ones. What comes out of a ReLU has not.",
-    ),
-)
-
-
 @exercise(
     "initialisation.keeps_size", title="Does this start keep its promise?",
     level="medium", minutes=20,
@@ -166,10 +118,25 @@ def keeps_size(answer: Any) -> None:
     if not says(weights.he_normal):
         hint = "You reject He's start, which was made for this. In one network chance plays a part:"
         raise Mistake("false-alarm", f"{hint} use wide layers, and leave a margin.")
-    if not (says(weights.he_uniform) and says(_signs)):
+    if not (says(weights.he_uniform) and says(signs)):
         hint = "You reject a start whose weights are not normal, but have the right variance. It is"
         raise Mistake("only-normal-allowed", f"{hint} the size of the signal that counts.")
-    for name, start, hint in _STRANGERS:
+    for name, start, hint in (
+        ("half-lost-not-noticed", with_variance(lambda m, n: 1 / m),
+         "A start that loses half of the mean square in each layer gets away."),
+        ("square-layers-only", with_variance(lambda m, n: 2 / n),
+         "A start that divides by the number of outputs gets away. In which layers does it "
+         "matter?"),
+        ("narrowing-layers-only", with_variance(lambda m, n: 2 / max(m, n)),
+         "A start that divides by the larger of the two fans gets away: in your layers the inputs "
+         "are always the larger one."),
+        ("widening-layers-only", with_variance(lambda m, n: 2 / min(m, n)),
+         "A start that divides by the smaller of the two fans gets away: in your layers the inputs "
+         "are always the smaller one."),
+        ("signal-too-symmetric", positive,
+         "A start whose weights are all positive gets away. Your signal has as many negative "
+         "values as positive ones. What comes out of a ReLU has not."),
+    ):  # fmt: skip
         if says(start):
             raise Mistake(name, hint)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
+from course_lib.exercises.numpy_network_stopping import stops
 from course_lib.exercises.verdict import Mistake
 
 
@@ -62,7 +63,7 @@ def stopping(answer: Any) -> None:
     for losses, patience in curves:
         pair = _pair(call(answer, list(losses), patience), "the best epoch and the number run")
         got.append(tuple(int(number(v, "Each of the two")) for v in pair))
-    want = [_stops(*curve) for curve in curves]
+    want = [stops(*curve) for curve in curves]
     for variant, hint in (
         ("looks-ahead", "Your best epoch is one that training never reaches: it has stopped."),
         ("last-instead-of-best", "You return the last epoch. Which had the lowest loss so far?"),
@@ -78,32 +79,12 @@ def stopping(answer: Any) -> None:
         ("one-epoch-late", "You run one epoch too many: stop when `patience` epochs are over."),
         ("number-from-zero", "The second number counts epochs. After epochs 0 to 3 it is 4."),
     ):
-        if got == [_stops(*curve, variant) for curve in curves]:
+        if got == [stops(*curve, variant) for curve in curves]:
             raise Mistake(variant, hint)
     for (losses, patience), expected, yours in zip(curves, want, got, strict=True):
         if yours != expected:
             hint = f"Losses {losses}, patience {patience}: expected {expected}, got {yours}."
             raise Mistake("wrong-epochs", hint)
-
-
-def _stops(losses: list[float], patience: int, variant: str = "") -> tuple[int, int]:
-    """Return the best epoch and the number of epochs run, or those of a typical mistake."""
-    best, rises, ran = 0, 0, 0
-    late = variant == "one-epoch-late"
-    for epoch, loss in enumerate(losses):
-        ran = epoch + 1
-        equal = variant == "equal-is-better" and loss == losses[best]
-        rises = rises + 1 if epoch and loss >= losses[epoch - 1] else 0
-        if loss < losses[best] or equal:
-            best = epoch
-        waited = rises if variant == "counts-rises" else epoch - best
-        if waited >= patience + late:
-            break
-    if variant == "looks-ahead":
-        best = int(np.argmin(losses))
-    if variant == "last-instead-of-best":
-        best = ran - 1
-    return best, ran - (variant == "number-from-zero")
 
 
 @exercise("numpy_network.deeper", title="Any number of layers", level="medium", minutes=20)
