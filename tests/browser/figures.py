@@ -61,6 +61,11 @@ class Figure:
                 return
         raise AssertionError(f"{self.name} has no button {label!r}")
 
+    def wait(self, milliseconds: int) -> None:
+        """Let time pass in the page; a figure that plays takes its steps meanwhile."""
+        script = "const [ms, done] = arguments; setTimeout(done, ms);"
+        self.page.driver.execute_async_script(script, milliseconds)
+
     def value(self, key: str) -> float:
         """Return where a slider stands."""
         return float(self.element(f"#{self.name}-{key}").get_property("value"))

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figure_places import places
+from figure_places import SCRIPTS, places
 from figures import Figure
 from test_every_page import AXE
 
 NAMES = [place.name for place in places()]
+PLAYERS = [n for n in NAMES if "stage.player(" in (SCRIPTS / f"{n}.js").read_text("utf-8")]
+LONGER_THAN_A_STEP = 1500  # milliseconds; the slowest figure takes a step each 1200
 _AXE_HERE = """
 const done = arguments[1];
 axe.run(arguments[0], {resultTypes: ["violations"]})
@@ -92,7 +94,20 @@ def test_less_motion_means_none(page: Any, html: Path, name: str) -> None:
     """Nothing plays by itself; who asked for less motion finds no button that would."""
     figure = Figure(page, html, name)
     before = figure.drawing
+    figure.wait(LONGER_THAN_A_STEP)
+    assert figure.drawing == before
     page.media(motion="reduce")
     shown = [b.text for b in figure.box.find_elements("css selector", "button") if b.is_displayed()]
     assert "Play" not in shown and "Pause" not in shown
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_less_motion_stops_what_plays(page: Any, html: Path, name: str) -> None:
+    """Also if the reader asks for it in the middle."""
+    figure = Figure(page, html, name)
+    figure.push("Start again")
+    figure.push("Play")
+    page.media(motion="reduce")
+    before = figure.drawing
+    figure.wait(LONGER_THAN_A_STEP)
     assert figure.drawing == before

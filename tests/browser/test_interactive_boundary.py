@@ -114,10 +114,9 @@ def test_play_plays_and_pause_pauses(page: Any, html: Path) -> None:
     figure = Figure(page, html, "landing")
     figure.push("Start again")
     figure.push("Play")
-    wait = "const done = arguments[0]; setTimeout(done, 900);"
-    page.driver.execute_async_script(wait)
+    figure.wait(900)
     figure.push("Pause")
     stopped = figure.value("epoch")
     assert stopped >= 2
-    page.driver.execute_async_script(wait)
+    figure.wait(900)
     assert figure.value("epoch") == stopped
