@@ -41,8 +41,8 @@ def _soup(page: Path) -> BeautifulSoup:
 
 @cache
 def _anchors(page: Path) -> frozenset[str]:
-    named = _soup(page).find_all(lambda tag: tag.has_attr("id") or tag.has_attr("name"))
-    return frozenset(str(tag.get(key)) for tag in named for key in ("id", "name"))
+    tags = _soup(page).find_all(True)
+    return frozenset(str(tag[key]) for tag in tags for key in ("id", "name") if tag.has_attr(key))
 
 
 def _text_faults(soup: BeautifulSoup) -> list[str]:

@@ -49,6 +49,7 @@ _REMOTE = "https://example.org/x"
         ('<a href="gone.html">x</a>', "dead link gone.html"),
         ('<a href="other.html#gone">x</a>', "dead anchor other.html#gone"),
         ('<a href="#gone">x</a>', "dead anchor #gone"),
+        ('<a href="#None">x</a>', "dead anchor #None"),
         ('<img src="gone.png" alt="x">', "dead link gone.png"),
         ('<img src="other.html">', "no alt text: other.html"),
         (f'<script src="{_REMOTE}"></script>', f"remote file {_REMOTE}"),
