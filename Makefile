@@ -30,11 +30,11 @@ serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
 
 pdf: $(ALL)  ## print the book as one PDF; needs Chromium
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
-	$(BIN)/python tools/pdf_book.py
+	$(BIN)/python -m tools.pdf_book
 
 epub: $(ALL)  ## write the book as an EPUB, for e-book readers; needs Chromium
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
-	$(BIN)/python tools/epub_book.py
+	$(BIN)/python -m tools.epub_book
 
 notebooks-zip:  ## pack the notebooks, the package and what they read
 	$(PYTHON) tools/notebooks_zip.py

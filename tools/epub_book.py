@@ -6,10 +6,8 @@ the MathJax that comes with the book; the file itself contains no scripts.
 
 from __future__ import annotations
 
-import argparse
 import json
 import mimetypes
-import sys
 import tempfile
 import zipfile
 from html import escape
@@ -17,10 +15,9 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup, Comment, Tag
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tools import one_book
-from tools.one_book import BOOK, HTML, Page, article, chromium, contents, formulas, redirect
+from tools.chromium import chromium
+from tools.one_book import BOOK, Page, article, formulas, redirect
 
 TARGET = BOOK / "_build" / "course.epub"
 LONGEST_S = 900
@@ -142,8 +139,7 @@ def write(html: Path, pages: list[Page], target: Path, *, version: str, modified
 
     files, entries = {}, []
     for page, text in texts.items():
-        heading = text.find("h1")
-        title = heading.get_text() if heading else page.name
+        title = one_book.title(text, page)
         redirect(text, page, link, picture)
         part = f'<p class="part">{escape(page.part)}</p>' if page.part else ""
         body = part + xhtml(text)
@@ -204,17 +200,10 @@ def _zip(target: Path, files: dict[str, str], pictures: dict[str, Path]) -> None
 
 def main() -> None:
     """Write the whole book, or the pages that are named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="pages such as chapters/05_activations")
-    parser.add_argument("--html", type=Path, default=HTML, help="the built book")
-    parser.add_argument("--out", type=Path, default=TARGET)
-    options = parser.parse_args()
-    pages = contents(BOOK)
-    if options.names:
-        pages = [page for page in pages if page.name in options.names]
+    html, pages, target = one_book.asked(__doc__, TARGET)
     version, modified = one_book.release()
-    write(options.html, pages, options.out, version=version, modified=modified)
-    print(options.out)
+    write(html, pages, target, version=version, modified=modified)
+    print(target)
 
 
 if __name__ == "__main__":

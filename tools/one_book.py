@@ -6,11 +6,9 @@ is left out or opened: buttons, tabs and folded boxes; of a figure that moves st
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +55,37 @@ def _names(entry: dict[str, Any]) -> list[str]:
         return []
     below = [name for section in entry.get("sections", ()) for name in _names(section)]
     return [entry["file"], *below]
+
+
+def title(text: Tag, page: Page) -> str:
+    """Return the heading of a page, or its name where it has none."""
+    heading = text.find("h1")
+    return heading.get_text() if heading else page.name
+
+
+def asked(what: str, target: Path) -> tuple[Path, list[Page], Path]:
+    """Read the command line of an edition: the built book, the pages wanted, where to write.
+
+    Parameters
+    ----------
+    what : str
+        What the program says of itself.
+    target : Path
+        Where it writes if nothing else is asked for.
+    """
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("names", nargs="*", help="pages such as chapters/05_activations")
+    parser.add_argument("--html", type=Path, default=HTML, help="the built book")
+    parser.add_argument("--out", type=Path, default=target)
+    options = parser.parse_args()
+    pages = {page.name: page for page in contents(BOOK)}
+    for name in options.names:
+        if name not in pages:
+            parser.error(f"no page is called {name!r}; book/_toc.yml has the names")
+    if not (options.html / "index.html").is_file():
+        parser.error(f"no built book in {options.html}: run `make book` first")
+    wanted = [page for page in pages.values() if not options.names or page.name in options.names]
+    return options.html, wanted, options.out
 
 
 def article(html: Path, page: Page) -> Tag:
@@ -136,39 +165,6 @@ def formulas(text: Tag) -> Iterator[tuple[Tag, str, bool]]:
         start, end = (r"\[", r"\]") if display else (r"\(", r"\)")
         _, _, rest = whole.partition(start)
         yield tag, rest.rpartition(end)[0], display
-
-
-def chromium(*arguments: str, seconds: float) -> str:
-    """Run Chromium without a window; return what it writes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is not installed.
-    """
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        raise FileNotFoundError("Chromium is not installed. On Debian: apt install chromium")
-    with tempfile.TemporaryDirectory() as profile:
-        done = subprocess.run(
-            [
-                program,
-                "--headless=new",
-                "--no-sandbox",  # in a container there is none
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--allow-file-access-from-files",
-                f"--user-data-dir={profile}",
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=True,
-        )
-    return done.stdout
 
 
 def settings() -> dict[str, Any]:

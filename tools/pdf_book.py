@@ -5,17 +5,14 @@ To be run (`make pdf`) after `make book`. Chromium sets the formulas and breaks 
 
 from __future__ import annotations
 
-import argparse
-import sys
 from html import escape
 from pathlib import Path
 
 from bs4 import BeautifulSoup
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tools import one_book
-from tools.one_book import BOOK, HTML, Page, article, chromium, contents, redirect, with_prefix
+from tools.chromium import chromium
+from tools.one_book import BOOK, Page, article, redirect, with_prefix
 
 TARGET = BOOK / "_build" / "course.pdf"
 # Formulas by the thousand take minutes; Chromium counts only the time in which it waits.
@@ -64,8 +61,7 @@ def assemble(html: Path, pages: list[Page], title: str, author: str) -> str:
     body, entries = [], []
     for page in pages:
         text = article(html, page)
-        heading = text.find("h1")
-        name = heading.get_text() if heading else page.name
+        name = one_book.title(text, page)
         redirect(text, page, link, lambda path: (html / path).resolve().as_uri())
         with_prefix(text, page.slug)
         text["id"] = page.slug
@@ -126,16 +122,9 @@ def write(html: Path, pages: list[Page], target: Path) -> None:
 
 def main() -> None:
     """Print the whole book, or the pages that are named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="pages such as chapters/05_activations")
-    parser.add_argument("--html", type=Path, default=HTML, help="the built book")
-    parser.add_argument("--out", type=Path, default=TARGET)
-    options = parser.parse_args()
-    pages = contents(BOOK)
-    if options.names:
-        pages = [page for page in pages if page.name in options.names]
-    write(options.html, pages, options.out)
-    print(options.out)
+    html, pages, target = one_book.asked(__doc__, TARGET)
+    write(html, pages, target)
+    print(target)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -199,6 +201,23 @@ def test_the_zip_has_every_notebook_and_what_it_needs(root: Path, tmp_path: Path
     first = target.read_bytes()
     notebooks_zip.write(root, target)
     assert target.read_bytes() == first
+
+
+@pytest.mark.parametrize("program", ["pdf_book", "epub_book"])
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["chapters/gone"], "no page is called 'chapters/gone'; book/_toc.yml has the names"),
+        (["--html", "gone"], "no built book in gone: run `make book` first"),
+    ],
+)
+def test_an_edition_that_cannot_be_made_is_explained(
+    root: Path, program: str, typed: list[str], said: str
+) -> None:
+    """Before anything is written."""
+    command = [sys.executable, "-m", f"tools.{program}", *typed]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr
 
 
 def test_the_newest_version_and_its_day_come_from_the_change_log() -> None:
