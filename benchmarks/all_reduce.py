@@ -12,12 +12,10 @@ and 784-1024-1024-10 (7.5 MB).
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from datetime import date
 from pathlib import Path
+
+from record import set_threads, write
 
 SIZES = {"38 KB": 9_610, "407 KB": 101_770, "2.7 MB": 669_706, "7.5 MB": 1_863_690}
 
@@ -81,8 +79,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="time for all sizes together")
     parser.add_argument("--out", type=Path, help="where to write the numbers as JSON")
     args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # before NumPy is imported, or it is too late
+    set_threads(1)
     import numpy as np
     import torch
 
@@ -96,16 +93,12 @@ def main() -> None:
         for size, us in by_size.items():
             ratios = (f"{us[name]:,.0f} ({us['gloo'] / us[name]:.1f})" for name in names)
             print(f"{size:12}" + "".join(f"{ratio:>24}" for ratio in ratios))
-    if args.out:
-        result = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-            f"{platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}",
-            "ranks": args.ranks,
-            "microseconds": found,
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write(
+        args.out,
+        {"NumPy": np.__version__, "PyTorch": torch.__version__},
+        ranks=args.ranks,
+        microseconds=found,
+    )
 
 
 if __name__ == "__main__":

@@ -9,12 +9,10 @@ They take turns, and the median ratio of neighbouring runs is reported (`course_
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import warnings
-from datetime import date
 from pathlib import Path
+
+from record import set_threads, write
 
 SETTINGS = [((32,), 32), ((128,), 64), ((256, 256), 128)]
 
@@ -26,8 +24,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="pairs of runs")
     parser.add_argument("--out", type=Path, help="where to write the numbers as JSON")
     args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # before NumPy is imported, or it is too late
+    set_threads(1)
     import numpy as np
     import sklearn
     from sklearn.neural_network import MLPClassifier as Theirs
@@ -69,18 +66,13 @@ def main() -> None:
                 f"{times.ratio:.2f} times as long; accuracy {theirs.score(x_test, y_test):.3f} "
                 f"(scikit-learn), {ours.score(x_test, y_test):.3f} (course_lib)"
             )
-    if args.out:
-        result = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-            f"{platform.python_version()}, NumPy {np.__version__}, "
-            f"scikit-learn {sklearn.__version__}",
-            "threads": 1,
-            "epochs": args.epochs,
-            "rows": rows,
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write(
+        args.out,
+        {"NumPy": np.__version__, "scikit-learn": sklearn.__version__},
+        threads=1,
+        epochs=args.epochs,
+        rows=rows,
+    )
 
 
 if __name__ == "__main__":

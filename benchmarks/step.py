@@ -10,15 +10,13 @@ anything in NumPy: the matrix products of the step and nothing else.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+
+from record import set_threads, write
 
 NETWORKS = [
     ([64, 32, 10], 32),
@@ -140,8 +138,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="time per network")
     parser.add_argument("--out", type=Path, help="where to write the numbers as JSON")
     args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(args.threads)  # before NumPy is imported, or it is too late
+    set_threads(args.threads)
     import numpy as np
     import torch
 
@@ -157,16 +154,12 @@ def main() -> None:
             f"{'-'.join(map(str, sizes)) + f', {batch}':26}{us['course_lib']:>11.0f} us"
             f"{ratio['torch']:>8.2f}{ratio['sklearn']:>9.2f}{ratio['matmuls']:>9.2f}"
         )
-    if args.out:
-        result = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-            f"{platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}",
-            "threads": args.threads,
-            "rows": rows,
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write(
+        args.out,
+        {"NumPy": np.__version__, "PyTorch": torch.__version__},
+        threads=args.threads,
+        rows=rows,
+    )
 
 
 if __name__ == "__main__":

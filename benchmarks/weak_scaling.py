@@ -14,13 +14,11 @@ is left alone.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
+
+from record import set_threads, write
 
 SIZES, BATCH, LR = [784, 512, 512, 10], 128, 0.01
 PER_TURN = 3
@@ -134,8 +132,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--out", type=Path, help="where to write the numbers as JSON")
     args = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # before NumPy is imported, or it is too late
+    set_threads(1)
     import numpy as np
     import torch
 
@@ -144,18 +141,14 @@ def main() -> None:
     found = run_processes(2, program, args.seconds)[0]
     print(f"{'-'.join(map(str, SIZES))}, float32, batch {BATCH} per worker")
     ratios = {which: show(which, ms) for which, ms in found.items()}
-    if args.out:
-        result = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-            f"{platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}",
-            "sizes": SIZES,
-            "batch_per_worker": BATCH,
-            "milliseconds": found,
-            "ratios": ratios,
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write(
+        args.out,
+        {"NumPy": np.__version__, "PyTorch": torch.__version__},
+        sizes=SIZES,
+        batch_per_worker=BATCH,
+        milliseconds=found,
+        ratios=ratios,
+    )
 
 
 def show(which: str, ms: dict[str, float]) -> dict[str, float]:
