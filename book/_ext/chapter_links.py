@@ -6,30 +6,24 @@ that no chapter has is a warning, and so fails the build; `Chapter: none` says t
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from chapter_files import chapters, title
 from sphinx.util import logging
 
 _LINE = re.compile(r"\bChapters?: (?P<names>[^.]+)\.?\s*$")
 
 
 @cache
-def chapter_names(chapters: Path) -> dict[str, str]:
+def chapter_names(book: Path) -> dict[str, str]:
     """Map lower-case titles and file names to document names such as ``chapters/06_losses``."""
     names = {}
-    for path in sorted(chapters.glob("[0-9][0-9]_*")):
-        stem = path.stem
-        names[stem[3:].replace("_", " ").lower()] = f"chapters/{stem}"
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".ipynb":
-            text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
-        title = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
-        if title:
-            names[title[1].strip().lower()] = f"chapters/{stem}"
+    for path in chapters(book):
+        for name in (path.stem[3:].replace("_", " "), title(path)):
+            names[name.lower()] = f"chapters/{path.stem}"
     return names
 
 
@@ -52,7 +46,7 @@ def link_line(line: str, names: dict[str, str]) -> tuple[str, list[str]]:
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    names = chapter_names(Path(app.srcdir) / "chapters") | app.config.chapter_aliases
+    names = chapter_names(Path(app.srcdir)) | app.config.chapter_aliases
     for i, line in enumerate(lines):
         lines[i], unknown = link_line(line, names)
         for chapter in unknown:

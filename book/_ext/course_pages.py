@@ -7,25 +7,17 @@ the chapters or a data file when the book is built, so it cannot fall behind.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
+from chapter_files import chapters, markdown
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 _GOALS = re.compile(r"What you will be able to do.*?\n\n?(?P<list>- .*?)(?=\n\n(?!- |  )|\Z)", re.S)
-
-
-def chapters(book: Path) -> dict[str, str]:
-    """Return the titles of the chapters by the names of their files."""
-    return {
-        path.stem: _text(path).split("\n", 1)[0].removeprefix("# ")
-        for path in sorted((book / "chapters").glob("[0-9][0-9]_*.ipynb"))
-    }
 
 
 def exercises(book: Path) -> str:
@@ -34,9 +26,8 @@ def exercises(book: Path) -> str:
     total = 0
     for stem, tasks in _tasks(book).items():
         for task in tasks:
-            label = f"ex-{task.name}".replace(".", "-").replace("_", "-")
             lines.append(
-                f"| {int(stem[:2])} {{doc}}`/chapters/{stem}` | {{ref}}`{task.title} <{label}>` "
+                f"| {int(stem[:2])} {{doc}}`/chapters/{stem}` | {_link(task)} "
                 f"| {task.level} | {task.minutes} |"
             )
             total += task.minutes
@@ -47,11 +38,12 @@ def exercises(book: Path) -> str:
 def goals(book: Path) -> str:
     """Return what the learner of each chapter will be able to do, as the chapter says it."""
     text = ""
-    for stem in chapters(book):
-        found = _GOALS.search(_text(book / "chapters" / f"{stem}.ipynb"))
+    for path in chapters(book):
+        found = _GOALS.search(markdown(path))
         if found is None:
-            raise ValueError(f"chapters/{stem}: no list after 'What you will be able to do'")
-        text += f"**{int(stem[:2])} {{doc}}`/chapters/{stem}`**\n\n{found['list'].strip()}\n\n"
+            raise ValueError(f"{path.name}: no list after 'What you will be able to do'")
+        text += f"**{int(path.stem[:2])} {{doc}}`/chapters/{path.stem}`**\n\n"
+        text += f"{found['list'].strip()}\n\n"
     return text
 
 
@@ -59,19 +51,17 @@ def plan(book: Path, weeks: int) -> str:
     """Return a plan of so many weeks: chapters, what to do together, what to hand in."""
     data = tomllib.loads((book / "reference" / "teaching.toml").read_text("utf-8"))
     (chosen,) = (plan for plan in data["plan"] if plan["weeks"] == weeks)
-    titles, tasks = chapters(book), _tasks(book)
+    tasks = _tasks(book)
     by_name = {task.name: task for found in tasks.values() for task in found}
     lines = ["| week | chapters | together | to hand in |", "|---:|---|---|---|"]
     for number, week in enumerate(chosen["week"], start=1):
-        unknown = [s for s in week["chapters"] if s not in titles]
+        unknown = [s for s in week["chapters"] if s not in tasks]
         unknown += [name for name in week["hand_in"] if name not in by_name]
         if unknown:
             raise ValueError(f"teaching.toml, plan of {weeks} weeks: unknown {unknown}")
         read = "; ".join(f"{int(s[:2])} {{doc}}`/chapters/{s}`" for s in week["chapters"])
         given = [by_name[name] for name in week["hand_in"]]
-        handed = "; ".join(
-            f"{{ref}}`{t.title} <ex-{t.name.replace('.', '-').replace('_', '-')}>`" for t in given
-        )
+        handed = "; ".join(map(_link, given))
         minutes = sum(task.minutes for task in given)
         lines.append(f"| {number} | {read} | {week['together']} | {handed} ({_hours(minutes)}) |")
     return "\n".join(lines)
@@ -88,13 +78,13 @@ def changes(book: Path) -> str:
     return text
 
 
+def _link(task: Any) -> str:
+    label = f"ex-{task.name}".replace(".", "-").replace("_", "-")
+    return f"{{ref}}`{task.title} <{label}>`"
+
+
 def _hours(minutes: int) -> str:
     return f"{minutes} minutes" if minutes < 100 else f"about {minutes / 60:.0f} hours"
-
-
-def _text(path: Path) -> str:
-    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join("".join(c["source"]) for c in found if c["cell_type"] == "markdown")
 
 
 def _tasks(book: Path) -> dict[str, list[Any]]:
@@ -102,7 +92,7 @@ def _tasks(book: Path) -> dict[str, list[Any]]:
     from course_lib import exercises
     from course_lib.exercises.exercise import LEVELS
 
-    tasks: dict[str, list[Any]] = {stem: [] for stem in chapters(book)}
+    tasks: dict[str, list[Any]] = {path.stem: [] for path in chapters(book)}
     stems = {stem[3:]: stem for stem in tasks}
     for name in exercises.names():
         tasks[stems[name.partition(".")[0]]].append(exercises.find(name))

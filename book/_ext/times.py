@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from chapter_files import chapters, notebook
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -53,10 +54,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:g} seconds" if seconds < 90 else f"{math.ceil(seconds / 60)} minutes"
 
 
-def _chapters(app: Any) -> list[Path]:
-    return sorted((Path(app.srcdir) / "chapters").glob("[0-9][0-9]_*.ipynb"))
-
-
 def _measured(app: Any) -> dict[str, Any]:
     path = Path(app.srcdir) / MEASURED
     app.env.note_dependency(str(path))
@@ -64,15 +61,11 @@ def _measured(app: Any) -> dict[str, Any]:
     return found
 
 
-def _minutes(path: Path) -> int:
-    return reading_minutes(json.loads(path.read_text("utf-8")))
-
-
 def _under_title(app: Any, doctree: Any) -> None:
     path = Path(app.env.doc2path(app.env.docname))
-    if path not in _chapters(app):
+    if path not in chapters(Path(app.srcdir)):
         return
-    text = f"Reading: about {_minutes(path)} minutes."
+    text = f"Reading: about {reading_minutes(notebook(path))} minutes."
     seconds = _measured(app)["seconds"].get(path.stem)
     if seconds is not None:
         text += f" Running: under {duration(seconds)}."
@@ -86,13 +79,13 @@ class CourseTimes(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return one paragraph."""
-        app, chapters = self.env.app, _chapters(self.env.app)
-        hours = round(sum(_minutes(path) for path in chapters) / 60)
-        found = _measured(app)
-        for path in chapters:
+        paths = chapters(Path(self.env.srcdir))
+        hours = round(sum(reading_minutes(notebook(path)) for path in paths) / 60)
+        found = _measured(self.env.app)
+        for path in paths:
             self.env.note_dependency(str(path))
         text = (
-            f"{len(chapters)} chapters: about {hours} hours to read, not counting the work on the "
+            f"{len(paths)} chapters: about {hours} hours to read, not counting the work on the "
             "exercises. "
             f"Running all of their code takes under {duration(sum(found['seconds'].values()))} "
             f"(measured in {found['month']} on {found['machine']})."

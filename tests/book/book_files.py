@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,12 +57,10 @@ def markdown(path: Path) -> str:
 
 
 def extension(name: str) -> ModuleType:
-    """Import one of the book's own extensions, which are no package."""
-    spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Import one of the book's own extensions, which Sphinx finds on the path too."""
+    if str(BOOK / "_ext") not in sys.path:
+        sys.path.append(str(BOOK / "_ext"))
+    return importlib.import_module(name)
 
 
 def without(what: str) -> None:

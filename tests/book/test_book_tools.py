@@ -13,10 +13,12 @@ from tools import api_pages, run_notebooks
 
 
 def test_chapters_are_found_by_title_and_by_file_name(tmp_path: Path) -> None:
-    """In Markdown and in notebooks."""
-    (tmp_path / "07_forward.md").write_text("# Forward propagation\n", encoding="utf-8")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# The losses\n")])
-    nbformat.write(notebook, tmp_path / "06_losses.ipynb")
+    """And nothing else that lies in their folder."""
+    (tmp_path / "chapters").mkdir()
+    for name, first in (("07_forward", "# Forward propagation\n"), ("06_losses", "# The losses")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(first)])
+        nbformat.write(notebook, tmp_path / "chapters" / f"{name}.ipynb")
+    (tmp_path / "chapters" / "notes.md").write_text("# Notes\n", encoding="utf-8")
     assert extension("chapter_links").chapter_names(tmp_path) == {
         "losses": "chapters/06_losses",
         "the losses": "chapters/06_losses",

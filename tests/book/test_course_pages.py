@@ -12,6 +12,8 @@ from book_files import BOOK, contents, extension
 
 from course_lib import exercises
 
+STEMS = [name.partition("/")[2] for name in contents() if name.startswith("chapters/")]
+
 
 @pytest.fixture(scope="module")
 def pages() -> ModuleType:
@@ -40,14 +42,14 @@ def test_every_chapter_has_its_goals(pages: ModuleType) -> None:
     """At least three each, in the order of the book."""
     blocks = re.split(r"\n\n(?=\*\*\d)", pages.goals(BOOK))
     named = [re.search(r"chapters/(\w+)", block) for block in blocks]
-    assert [found[1] for found in named if found] == list(pages.chapters(BOOK))
+    assert [found[1] for found in named if found] == STEMS
     assert min(len(re.findall(r"^- ", block, re.M)) for block in blocks) >= 3
 
 
 def test_twelve_weeks_go_through_the_whole_book_once(pages: ModuleType) -> None:
     """In its order."""
     read = [stem for week in _plans()[12] for stem in week["chapters"]]
-    assert read == list(pages.chapters(BOOK))
+    assert read == STEMS
 
 
 @pytest.mark.parametrize("weeks", [6, 12])
