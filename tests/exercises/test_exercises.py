@@ -88,11 +88,13 @@ def test_no_solution_notebook_is_without_a_chapter() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_head_of_an_exercise_says_what_the_checker_says(name: str) -> None:
-    """Level and minutes; after the starter a way to the solution."""
+    """Level and minutes; after the starter a hint, and a way to the solution."""
     expected = exercises.find(name)
     assert _exercise(name).effort == (expected.level, expected.minutes)
     assert "exercise" in _exercise(name).tags
-    assert f"{{ref}}`Solution <{_solution(name).label}>`" in _exercise(name).after
+    help_, link, _ = _exercise(name).after.partition(f"{{ref}}`Solution <{_solution(name).label}>`")
+    assert link
+    assert ":::{dropdown} Hint\n" in help_
 
 
 @pytest.mark.parametrize("stem", [s for s in CHAPTERS if on_page("chapters", s, "exercise")])
