@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from course_lib import loss_formulas as formulas
 from course_lib.activations import sigmoid, softmax
 from course_lib.arrays import Array
+from course_lib.loss_targets import Kind, check_targets
 from course_lib.registry import lookup
-
-Kind = Literal["values", "binary", "labels", "margin"]
 
 
 @dataclass(frozen=True)
@@ -79,27 +78,7 @@ class Loss:
         ...
         ValueError: fit: labels must lie in 0..2 for 3 outputs, got 3 at row 1.
         """
-        y = np.asarray(targets)
-        rows, outputs = shape
-        is_label = self.kind in ("labels", "margin")
-        wanted = (rows,) if is_label else (rows, outputs)
-        if y.shape != wanted and not (outputs == 1 and y.shape in {(rows,), (rows, 1)}):
-            one_hot = is_label and y.shape == shape
-            raise ValueError(
-                f"{where}: targets for {self.name} must have shape {wanted}, got {y.shape}"
-                + ("; turn one-hot rows into labels by y.argmax(axis=1)." if one_hot else ".")
-            )
-        if is_label:
-            classes = 2 if outputs == 1 and self.kind == "margin" else outputs
-            return _check_labels(y.reshape(rows), classes, outputs, where)
-        if y.dtype.kind not in "fiub":
-            raise TypeError(f"{where}: targets must be real numbers, got dtype {y.dtype}.")
-        bad = ~np.isfinite(y) if self.kind == "values" else ~((y >= 0) & (y <= 1))
-        if bad.any():
-            row = int(np.argwhere(bad)[0][0])
-            legal = "finite" if self.kind == "values" else "in [0, 1]"
-            raise ValueError(f"{where}: targets must be {legal}, got {y[row]} at row {row}.")
-        return y
+        return check_targets(self.name, self.kind, targets, shape, where=where)
 
     def decide(self, outputs: Array) -> Array:
         """Turn outputs (batch, k) into answers: labels for a classification loss, else outputs.
@@ -141,22 +120,6 @@ class Loss:
             f"{self.name} does not define probabilities; use softmax_cross_entropy or "
             "binary_cross_entropy, or ask for the predictions."
         )
-
-
-def _check_labels(y: Array, classes: int, outputs: int, where: str) -> Array:
-    if y.dtype.kind not in "iu":
-        raise TypeError(
-            f"{where}: class labels must be integers, got dtype {y.dtype}; "
-            "use y.astype(int) if they are whole numbers."
-        )
-    bad = (y < 0) | (y >= classes)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{where}: labels must lie in 0..{classes - 1} for {outputs} outputs, "
-            f"got {y[row]} at row {row}."
-        )
-    return y
 
 
 mse = Loss("mse", formulas.mse)

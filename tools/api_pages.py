@@ -19,7 +19,7 @@ CORE = {
     "neurons": ("Neurons and automatic differentiation", "neurons autodiff"),
     "weights": ("Weights", "weights"),
     "activations": ("Activations", "activations activation_formulas"),
-    "losses": ("Losses", "losses loss_formulas"),
+    "losses": ("Losses", "losses loss_formulas loss_targets"),
     "network": ("Networks and their layers", "network layers dropout chain workspace"),
     "gradcheck": ("Gradient checking", "gradcheck"),
     "optimizers": ("Optimizers and schedules", "optimizers adaptive schedules stepping"),
