@@ -15,9 +15,10 @@ from torch import Tensor
 from course_lib.arrays import check_integer
 from course_lib.data import batches
 from course_lib.optimizers import Optimizer, State
+from course_lib.progress_bar import epochs_with_bar
 from course_lib.torch_network import TorchMLP, flatten, from_torch
 from course_lib.torch_twins import STATE_NAMES, torch_loss, torch_optimizer
-from course_lib.training import FitResult, History, check_finite, epochs_with_bar
+from course_lib.training import FitResult, History, check_finite
 
 
 def fit_torch(

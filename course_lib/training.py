@@ -6,7 +6,7 @@ Chapters: a network in NumPy; batches, validation and reading a training curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from course_lib.early_stopping import EarlyStopping, KeepBest
 from course_lib.evaluation import History, accuracy, evaluate, record
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
+from course_lib.progress_bar import epochs_with_bar
 
 __all__ = [
     "EarlyStopping",
@@ -28,7 +29,6 @@ __all__ = [
     "KeepBest",
     "accuracy",
     "check_finite",
-    "epochs_with_bar",
     "evaluate",
     "fit",
     "record",
@@ -191,22 +191,3 @@ learning rate.
             f"the loss is {loss} at epoch {epoch}, step {step}: the training has diverged; "
             "lower the learning rate."
         )
-
-
-def epochs_with_bar(epochs: range, history: History, progress: bool) -> Iterator[int]:
-    """Count the epochs, with a progress bar that shows the newest numbers if asked for.
-
-    Examples
-    --------
-    >>> list(epochs_with_bar(range(3), {}, progress=False))
-    [0, 1, 2]
-    """
-    if not progress:
-        yield from epochs
-        return
-    from tqdm.auto import tqdm  # here, because it would double the import time of the package
-
-    with tqdm(epochs, unit="epoch") as bar:
-        for epoch in bar:
-            yield epoch
-            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})

@@ -24,7 +24,7 @@ CORE = {
     "gradcheck": ("Gradient checking", "gradcheck"),
     "optimizers": ("Optimizers and schedules", "optimizers adaptive schedules stepping"),
     "data": ("Data", "data splits toys mnist"),
-    "training": ("Training and evaluation", "training evaluation early_stopping"),
+    "training": ("Training and evaluation", "training evaluation early_stopping progress_bar"),
     "estimators": (
         "Estimators for scikit-learn",
         "estimators estimators_c* estimators_r* estimators_t* estimators_f*",
