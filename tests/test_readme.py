@@ -30,7 +30,7 @@ def test_its_make_commands_exist(readme: str, root: Path) -> None:
     """Each ``make name`` in the README is a target."""
     makefile = (root / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    assert set(re.findall(r"(?m)(?:^|`)make ([a-z]+)", readme)) <= targets
+    assert set(re.findall(r"(?m)(?:^|`)make ([a-z-]+)", readme)) <= targets
 
 
 def test_its_links_lead_to_files(readme: str, root: Path) -> None:
