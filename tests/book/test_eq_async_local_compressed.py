@@ -70,6 +70,7 @@ def test_the_servers_workers_begin_a_step_only_when_all_have_finished_that_of_s_
 
     parts, _ = _sessions(AsyncParameterServer(s), 4, case, 12, look=look)
     log = parts[0][1].log
+    assert len(log) == 3 * 12
     for update in log:
         begun_with = Counter(u.step for u in log[: update.read])
         for k in range(update.step - s):  # steps 0 .. k - s - 1

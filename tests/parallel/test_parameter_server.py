@@ -67,6 +67,7 @@ def test_no_gradient_lags_by_more_than_was_promised(size, staleness):
 @pytest.mark.parametrize("staleness", [1, 3])
 def test_a_read_contains_all_updates_that_its_clock_says(staleness):
     log = run(AsyncParameterServer(staleness), 4, SGD_01, look=dawdle)[0].session.log
+    assert len(log) == 3 * 3 * STEPS  # three workers, three epochs
     for update in log:
         contained = {(u.step, u.worker) for u in log[: update.read]}
         needed = {(u.step, u.worker) for u in log if u.step < update.clock}
