@@ -12,7 +12,6 @@ import numpy as np
 from course_lib.arrays import Array
 
 Kind = Literal["values", "binary", "labels", "margin"]
-"""What the targets of a loss are, see :class:`~course_lib.losses.Loss`."""
 
 
 def check_targets(
