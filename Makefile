@@ -37,7 +37,7 @@ epub: $(ALL)  ## write the book as an EPUB, for e-book readers; needs Chromium
 	$(BIN)/python -m tools.epub_book
 
 notebooks-zip:  ## pack the notebooks, the package and what they read
-	$(PYTHON) tools/notebooks_zip.py
+	$(PYTHON) -m tools.notebooks_zip
 
 lab: $(ALL)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -45,16 +45,16 @@ lab: $(ALL)  ## open the notebooks in JupyterLab
 # One BLAS thread, as in the comparison: two sum in another order, which shows in the last digits.
 notebooks: export OMP_NUM_THREADS := 1
 notebooks: $(ALL)  ## run every notebook, or NOTEBOOKS=..., and write the outputs
-	$(BIN)/python tools/run_notebooks.py $(NOTEBOOKS)
+	$(BIN)/python -m tools.run_notebooks $(NOTEBOOKS)
 
 api: $(ALL)  ## write the API pages again, after a module was added or renamed
-	$(BIN)/python tools/api_pages.py
+	$(BIN)/python -m tools.api_pages
 
 heads: $(ALL)  ## write the first cells of the notebooks again, after one was added
-	$(BIN)/python tools/notebook_heads.py
+	$(BIN)/python -m tools.notebook_heads
 
 errata: $(ALL)  ## write the errata page again, after an entry or its test was changed
-	$(BIN)/python tools/errata_page.py
+	$(BIN)/python -m tools.errata_page
 
 test: $(ALL)  ## everything that CI does, in its order; stops at the first failure
 	@set -e; for stage in $(STAGES); do \

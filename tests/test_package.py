@@ -112,7 +112,7 @@ def test_what_users_import_shows_an_example(name: str) -> None:
 
 
 def test_the_api_pages_are_those_of_the_files(root: Path) -> None:
-    """If not, run ``python tools/api_pages.py``."""
+    """If not, run ``make api``."""
     wanted = api_pages.pages(root / "course_lib")
     there = {p.relative_to(root) for p in (root / api_pages.REFERENCE / "api").glob("*.md")}
     assert there | {api_pages.REFERENCE / "api.md"} == set(wanted)

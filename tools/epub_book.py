@@ -16,8 +16,9 @@ from pathlib import Path
 from bs4 import BeautifulSoup, Comment, Tag
 
 from tools import one_book
+from tools.book_source import BOOK, settings
 from tools.chromium import chromium
-from tools.one_book import BOOK, Page, article, formulas, redirect
+from tools.one_book import Page, article, formulas, redirect
 
 TARGET = BOOK / "_build" / "course.epub"
 LONGEST_S = 900
@@ -118,7 +119,7 @@ def write(html: Path, pages: list[Page], target: Path, *, version: str, modified
     version, modified : str
         Part of the identifier; the day as 2026-11-23, so that the same book gives the same file.
     """
-    config = one_book.settings()
+    config = settings()
     texts = {page: article(html, page) for page in pages}
     found = [place for text in texts.values() for place in formulas(text)]
     made = mathml(html, [(tex, display) for _, tex, display in found])

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.book_source import BOOK, notebooks, settings
+
 PAGE, INSTALL = "head-page", "head-install"
 REMOVED = {"tags": ["remove-cell"]}
 
@@ -39,13 +39,6 @@ if importlib.util.find_spec("course_lib") is None:
     get_ipython().run_line_magic("pip", "install -q '../..[notebooks]'")"""
 
 
-def settings(root: Path = ROOT) -> dict[str, Any]:
-    """Return the settings of the book."""
-    text = (root / "book" / "_config.yml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
-
-
 def site(config: dict[str, Any]) -> str:
     """Return where the book is read: ``html: baseurl:``, else the GitHub pages of the repository.
 
@@ -59,16 +52,6 @@ def site(config: dict[str, Any]) -> str:
         owner, name = config["repository"]["url"].rstrip("/").split("/")[-2:]
         base = f"https://{owner}.github.io/{name}"
     return str(base).rstrip("/") + "/"
-
-
-def notebooks(root: Path = ROOT) -> list[Path]:
-    """Return the notebooks of the book, without what was built."""
-    book = root / "book"
-    return [
-        path
-        for path in sorted(book.rglob("*.ipynb"))
-        if not any(part.startswith(("_", ".")) for part in path.relative_to(book).parts)
-    ]
 
 
 def sources(path: Path, config: dict[str, Any]) -> dict[str, str]:
@@ -126,7 +109,7 @@ def main() -> None:
     for path in notebooks():
         before = path.read_text(encoding="utf-8")
         notebook = nbformat.reads(before, as_version=4)
-        write_head(notebook, sources(path.relative_to(ROOT / "book"), config))
+        write_head(notebook, sources(path.relative_to(BOOK), config))
         after = nbformat.writes(notebook) + "\n"
         if after != before:
             path.write_text(after, encoding="utf-8")

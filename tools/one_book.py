@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-ROOT = Path(__file__).resolve().parent.parent
-BOOK = ROOT / "book"
+from tools.book_source import BOOK, ROOT
+
 HTML = BOOK / "_build" / "html"
 
 _LEFT_OUT = "a.headerlink, script, button, .stage > :not(noscript), link, i.fa-solid"
@@ -165,12 +165,6 @@ def formulas(text: Tag) -> Iterator[tuple[Tag, str, bool]]:
         start, end = (r"\[", r"\]") if display else (r"\(", r"\)")
         _, _, rest = whole.partition(start)
         yield tag, rest.rpartition(end)[0], display
-
-
-def settings() -> dict[str, Any]:
-    """Return the settings of the book."""
-    found: dict[str, Any] = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))
-    return found
 
 
 def release() -> tuple[str, str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 
 from tools import one_book
+from tools.book_source import BOOK, settings
 from tools.chromium import chromium
-from tools.one_book import BOOK, Page, article, redirect, with_prefix
+from tools.one_book import Page, article, redirect, with_prefix
 
 TARGET = BOOK / "_build" / "course.pdf"
 # Formulas by the thousand take minutes; Chromium counts only the time in which it waits.
@@ -104,7 +105,7 @@ def _head(html: Path, pages: list[Page]) -> list[str]:
 
 def write(html: Path, pages: list[Page], target: Path) -> None:
     """Print these pages of the built book."""
-    config = one_book.settings()
+    config = settings()
     whole = target.with_suffix(".print.html")
     whole.parent.mkdir(parents=True, exist_ok=True)
     text = assemble(html, pages, config["title"], config["author"])

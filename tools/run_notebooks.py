@@ -12,7 +12,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+from tools.book_source import notebooks
+
 SECONDS_PER_CELL = 120
 
 
@@ -55,9 +56,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 def main() -> None:
     """Run the notebooks that are named, or all."""
     named = [Path(name) for name in sys.argv[1:]]
-    for path in named or sorted(p for p in BOOK.rglob("*.ipynb") if "_build" not in p.parts):
-        if ".ipynb_checkpoints" in path.parts:
-            continue
+    for path in named or notebooks():
         start = time.perf_counter()
         run(path)
         print(f"{path.name}: {time.perf_counter() - start:.1f} s", flush=True)

@@ -15,7 +15,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from run_notebooks import BOOK, execute
+from tools.book_source import BOOK
+from tools.run_notebooks import execute
 
 TIMES = BOOK / "reference" / "running_times.json"
 STEP = 5  # seconds; finer steps would change with the weather
