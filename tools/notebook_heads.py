@@ -24,7 +24,8 @@ _PAGE = """This notebook {what} *{title}*.
 there the formulas have numbers and the links lead on."""
 
 # `../..` is the project's folder for who has it on the disk. Elsewhere it is fetched whole: some
-# chapters read files beside the package, such as measurements.
+# chapters read files beside the package, such as measurements. One word a line, because the formatter
+# leaves that as it is, however long the address.
 _INSTALL = """# Installs course_lib where it is missing, as on Colab; elsewhere it does nothing.
 import importlib.util
 import os
@@ -33,7 +34,12 @@ from pathlib import Path
 
 if importlib.util.find_spec("course_lib") is None:
     if not Path("../../course_lib").is_dir():
-        source = ["--branch", "{branch}", "{repository}", "course"]
+        source = [
+            "--branch",
+            "{branch}",
+            "{repository}",
+            "course",
+        ]
         subprocess.run(["git", "clone", "--depth", "1", *source], check=True)
         os.chdir("course/book/chapters")
     get_ipython().run_line_magic("pip", "install -q '../..[notebooks]'")"""
