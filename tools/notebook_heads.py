@@ -24,8 +24,8 @@ _PAGE = """This notebook {what} *{title}*.
 there the formulas have numbers and the links lead on."""
 
 # `../..` is the project's folder for who has it on the disk. Elsewhere it is fetched whole: some
-# chapters read files beside the package, such as measurements. One word a line, because the formatter
-# leaves that as it is, however long the address.
+# chapters read files beside the package, such as measurements. One word a line: however long
+# the address, the formatter leaves that as it is.
 _INSTALL = """# Installs course_lib where it is missing, as on Colab; elsewhere it does nothing.
 import importlib.util
 import os
