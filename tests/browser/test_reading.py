@@ -33,6 +33,18 @@ _NOT_REACHED = """
 return [...document.querySelectorAll("article a.reference[href]")]
   .filter(a => a.checkVisibility() && !reached.has(a)).map(a => a.outerHTML.slice(0, 120));
 """
+# The formulas with a sign behind them, and those whose sign stands elsewhere than at their end.
+_SIGNS = """
+const apart = [], all = [...document.querySelectorAll("article .together")]
+  .filter(e => e.lastChild.nodeType === Node.TEXT_NODE && e.checkVisibility());
+for (const one of all) {
+  const sign = document.createRange();
+  sign.selectNode(one.lastChild);
+  const formula = one.querySelector("mjx-container").getBoundingClientRect();
+  if (sign.getBoundingClientRect().left < formula.right - 1) apart.push(one.parentNode.textContent);
+}
+return [all.length, apart];
+"""
 
 
 def _soon(page: Any, code: str, *arguments: Any) -> Any:
@@ -158,3 +170,15 @@ def test_the_tab_key_reaches_every_link_of_a_chapter(page: Any, html: Path, name
     keys = ActionChains(page.driver, duration=0)
     keys.send_keys(Keys.TAB * (stops + 20)).perform()
     assert page.js(_NOT_REACHED) == []
+
+
+@pytest.mark.parametrize("width", [390, 960])
+def test_no_line_begins_with_the_comma_after_a_formula(page: Any, html: Path, width: int) -> None:
+    """A browser may break a line there, and in these chapters it did."""
+    for chapter in ("13_initialisation", "14_numpy_network"):
+        page.open((html / "chapters" / f"{chapter}.html").as_uri(), width=width)
+        _soon(page, "return document.querySelector('article mjx-container')")
+        page.js("document.querySelectorAll('details').forEach(d => d.open = true)")
+        count, apart = page.js(_SIGNS)
+        assert count > 10
+        assert apart == []
