@@ -9,8 +9,15 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-# Text that only a failure writes. A doctest that shows an error on purpose is taken out before.
-_ERRORS = ("Traceback (most recent call last)", "distributed.worker - ERROR", "[?]")
+# Text that only a failure writes, and what no reader needs (_ext/formatter_notes.py). A doctest
+# that shows an error on purpose is taken out before.
+_UNWANTED = (
+    "Traceback (most recent call last)",
+    "distributed.worker - ERROR",
+    "[?]",
+    "# fmt:",
+    "# noqa",
+)
 _WARNING = re.compile(r"\b\w*Warning: ")
 _SOURCES = {"src": ("script", "img", "iframe", "source", "audio", "video"), "data": ("object",)}
 
@@ -50,7 +57,7 @@ def _text_faults(soup: BeautifulSoup) -> list[str]:
     for pre in soup.find_all("pre"):
         if pre.get_text().startswith(">>> "):
             text = text.replace(pre.get_text(), "", 1)
-    faults = [f"shows {error!r}" for error in _ERRORS if error in text]
+    faults = [f"shows {error!r}" for error in _UNWANTED if error in text]
     for output in soup.select(".cell_output"):
         faults += [f"output shows {w!r}" for w in _WARNING.findall(output.get_text())]
     return faults

@@ -42,6 +42,7 @@ _REMOTE = "https://example.org/x"
         ("<pre>Traceback (most recent call last)\n</pre>", "shows 'Traceback"),
         ("<p>distributed.worker - ERROR - x</p>", "shows 'distributed.worker"),
         ("<p>see [?]</p>", "shows '[?]'"),
+        ("<pre>f(x)  # fmt: skip</pre>", "shows '# fmt:'"),
         ('<div class="cell_output"><pre>UserWarning: x</pre></div>', "output shows"),
         ('<div class="system-message">x</div>', "system-message in the page"),
         ('<span class="problematic">x</span>', "problematic in the page"),
