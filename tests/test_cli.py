@@ -79,16 +79,17 @@ def cluster(folder: Path, *tls: str) -> Iterator[str]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     protocol = "tls" if tls else "tcp"
+    dashboard = ["--dashboard-address", "127.0.0.1:0"]
     here = ["--host", "127.0.0.1", "--protocol", protocol, "--scheduler-file", str(contact), *tls]
     started = [
         subprocess.Popen(
             [*python, "distributed.cli.dask_scheduler", *here, "--port", "0",
-             "--dashboard-address", "127.0.0.1:0"],
+             *dashboard],
             cwd=folder, env=environment, **quiet,
         )
     ]  # fmt: skip
     try:
-        worker = ["--scheduler-file", str(contact), "--nthreads", "1", "--no-dashboard", *tls]
+        worker = ["--scheduler-file", str(contact), "--nthreads", "1", *dashboard, *tls]
         started += [
             subprocess.Popen(
                 [*python, "distributed.cli.dask_worker", *worker, "--host", "127.0.0.1",

@@ -23,7 +23,7 @@ trap 'kill "${started[@]}" 2>/dev/null || true; wait' EXIT
 started+=($!)
 for _ in 1 2; do
   "$python" -m distributed.cli.dask_worker --scheduler-file "$folder/scheduler.json" "${tls[@]}" \
-    --host 127.0.0.1 --nthreads 1 --no-dashboard --local-directory "$folder" &
+    --host 127.0.0.1 --nthreads 1 --dashboard-address 127.0.0.1:0 --local-directory "$folder" &
   started+=($!)
 done
 

@@ -12,7 +12,7 @@ _TLS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 
 def _doors(
     command: list[str], *, host: tuple[str, ...] = ("", "0.0.0.0"), tls: Any = all,
-    dashboard: Any = lambda value: not value.startswith("127.0.0.1"),
+    dashboard: Any = lambda value: not value.startswith("127.0.0.1"), closing: str = "",
 ) -> set[str]:  # fmt: skip
     def after(option: str) -> str:
         return command[command.index(option) + 1] if option in command else ""
@@ -22,7 +22,7 @@ def _doors(
         found.add("all networks")
     if not tls(after(option) for option in _TLS):
         found.add("no certificates")
-    if "--no-dashboard" not in command and dashboard(after("--dashboard-address")):
+    if closing not in command and dashboard(after("--dashboard-address")):
         found.add("dashboard")
     return found
 
@@ -60,6 +60,7 @@ WRONG: dict[str, dict[str, Any]] = {
         "part-of-tls-is-enough": lambda c: _doors(c, tls=any),
         "default-dashboard-forgotten": lambda c: _doors(c, dashboard=lambda v: v.startswith(":")),
         "dashboard-missed": lambda c: _doors(c, dashboard=lambda v: not v),
+        "no-dashboard-trusted": lambda c: _doors(c, closing="--no-dashboard"),
         "stops-at-the-first": lambda c: set(sorted(_doors(c))[:1]),
         "sees-doors-that-are-closed": lambda c: _doors(c, dashboard=lambda v: True),
         "not-a-set": lambda c: len(_doors(c)),

@@ -151,7 +151,7 @@ def test_a_cluster_of_separate_processes_is_used_by_its_address(tmp_path):
             )
 
     contact = tmp_path / "scheduler.json"
-    common = ("--no-dashboard", "--scheduler-file", str(contact))
+    common = ("--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(contact))
     try:
         start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *common)
         for _ in range(2):

@@ -51,7 +51,8 @@ def start(tmp_path):
     started = []
 
     def popen(*command):
-        contact = ("--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json"))
+        here = ("--dashboard-address", "127.0.0.1:0")  # --no-dashboard listens all the same
+        contact = (*here, "--scheduler-file", str(tmp_path / "scheduler.json"))
         with (tmp_path / f"{len(started)}.log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command, *contact],
