@@ -61,9 +61,10 @@ test: $(ALL)  ## everything that CI does, in its order; stops at the first failu
 	  echo; echo "==> $$stage"; $(MAKE) --no-print-directory $$stage; \
 	done; echo; echo "==> all stages passed: $(STAGES)"
 
-lint: $(ALL)  ## check the style of code and notebooks
+lint: $(ALL)  ## check the style of code and notebooks, and the arrows between the parts of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(ALL)  ## check the types of course_lib
 	$(BIN)/mypy

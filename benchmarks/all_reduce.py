@@ -33,8 +33,8 @@ def program(comm, seconds: float) -> dict[str, dict[str, dict[str, float]]]:
     import torch
 
     from course_lib.parallel.collectives import all_gather, all_reduce, barrier
-    from course_lib.parallel.shared_memory import SharedMemory
-    from course_lib.parallel.torch_comm import TorchComm
+    from course_lib.parallel.channels import SharedMemory
+    from course_lib.parallel.channels import TorchComm
 
     torch.set_num_threads(1)
     shared, gloo = SharedMemory(comm), TorchComm(comm, "gloo")
@@ -83,7 +83,7 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from course_lib.parallel.processes import run_processes
+    from course_lib.parallel.launch import run_processes
 
     found = run_processes(args.ranks, program, args.seconds)[0]
     print(f"all-reduce between {args.ranks} processes, microseconds (how many times gloo's speed)")

@@ -79,8 +79,8 @@ def program(comm, seconds: float) -> dict[str, dict[str, float]]:
     import torch
 
     from course_lib.parallel.collectives import all_gather, barrier
-    from course_lib.parallel.shared_memory import SharedMemory
-    from course_lib.parallel.torch_comm import TorchComm
+    from course_lib.parallel.channels import SharedMemory
+    from course_lib.parallel.channels import TorchComm
 
     torch.set_num_threads(1)
     shared, gloo = SharedMemory(comm), TorchComm(comm, "gloo")
@@ -136,7 +136,7 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from course_lib.parallel.processes import run_processes
+    from course_lib.parallel.launch import run_processes
 
     found = run_processes(2, program, args.seconds)[0]
     print(f"{'-'.join(map(str, SIZES))}, float32, batch {BATCH} per worker")

@@ -60,6 +60,8 @@ Examples
 >>> identity(np.array([-1.5, 2.0]))
 array([-1.5,  2. ])
 """
+
+
 sigmoid = Activation("sigmoid", formulas.sigmoid, formulas.sigmoid_df)
 r"""The logistic function :math:`\sigma(z) = 1 / (1 + e^{-z})`; derivative :math:`a (1 - a)`.
 
@@ -70,6 +72,8 @@ Examples
 >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
 array([0. , 0.5, 1. ])
 """
+
+
 tanh = Activation("tanh", formulas.tanh, formulas.tanh_df)
 r"""The hyperbolic tangent, :math:`\tanh' = 1 - \tanh^2`; range (-1, 1). Chapter: activations.
 
@@ -78,6 +82,8 @@ Examples
 >>> tanh(np.array([0.0]))
 array([0.])
 """
+
+
 relu = Activation("relu", formulas.relu, formulas.relu_df)
 r"""The rectifier :math:`\max(z, 0)`; derivative 1 for z > 0 and 0 otherwise (0 at z = 0).
 
@@ -88,6 +94,8 @@ Examples
 >>> relu(np.array([-2.0, 0.0, 3.0]))
 array([0., 0., 3.])
 """
+
+
 leaky_relu = Activation("leaky_relu", formulas.leaky_relu, formulas.leaky_relu_df)
 r""":math:`z` for z > 0 and :math:`0.01 z` otherwise: no unit is ever dead.
 
@@ -98,6 +106,8 @@ Examples
 >>> leaky_relu(np.array([-2.0, 3.0]))
 array([-0.02,  3.  ])
 """
+
+
 elu = Activation("elu", formulas.elu, formulas.elu_df)
 r""":math:`z` for z > 0 and :math:`e^z - 1` otherwise (alpha = 1): smooth at 0.
 
@@ -108,6 +118,8 @@ Examples
 >>> elu(np.array([-1000.0, 2.0]))
 array([-1.,  2.])
 """
+
+
 gelu = Activation("gelu", formulas.gelu, formulas.gelu_df)
 r""":math:`z\,\Phi(z)` with the standard normal distribution function, in its exact (erf) form.
 
@@ -118,6 +130,8 @@ Examples
 >>> gelu(np.array([0.0, 1.0])).round(4)
 array([0.    , 0.8413])
 """
+
+
 silu = Activation("silu", formulas.silu, formulas.silu_df)
 r""":math:`z\,\sigma(z)`, also called swish. Chapter: activations.
 
@@ -128,6 +142,8 @@ Examples
 >>> silu(np.array([0.0, 1.0])).round(4)
 array([0.    , 0.7311])
 """
+
+
 softplus = Activation("softplus", formulas.softplus, formulas.softplus_df)
 r""":math:`\log(1 + e^z)`, a smooth rectifier whose derivative is the sigmoid.
 
@@ -138,6 +154,7 @@ Examples
 >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(4)
 array([0.000e+00, 6.931e-01, 1.000e+03])
 """
+
 
 ALL: dict[str, Activation] = {
     act.name: act for act in (identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus)

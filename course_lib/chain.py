@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.arrays import Array, check_generator, check_matrix
-from course_lib.dropout import Dropout
-from course_lib.layers import Layer, Noise, Params, fresh
+from course_lib.layers import Dropout, Layer, Noise, Params, fresh
 from course_lib.workspace import Workspace
 
 

@@ -11,7 +11,9 @@ Chapter: failures and checkpoints.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +25,6 @@ from safetensors import numpy as safetensors
 
 from course_lib.arrays import Array, check_integer
 from course_lib.atomic import write_bytes
-from course_lib.checkpoint_folder import checkpoint_files, prune
-from course_lib.manifest import CheckpointError, manifest_text, read_manifest
-from course_lib.saved_state import join_state, split_state
 
 __all__ = [
     "Checkpoint",
@@ -36,6 +35,114 @@ __all__ = [
     "save",
     "split_state",
 ]
+
+_NAME = re.compile(r"step-(\d{8,})(-[0-9a-f]{16}\.safetensors|\.json)")
+
+
+def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
+    """Return our files and the steps they belong to; anything else in the folder is not ours."""
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    return [(int(match[1]), path) for match, path in found if match]
+
+
+def prune(folder: Path, step: int, tensors: Path, keep: int) -> None:
+    """Delete all but the newest checkpoints, and what interrupted saves left behind."""
+    files = checkpoint_files(folder)
+    kept = {step, *sorted(s for s, path in files if path.suffix == ".json")[-keep:]}
+    # Manifests (.json sorts first) go before arrays: else a crash would leave a broken pair.
+    for s, path in sorted(files, key=lambda file: file[1].suffix):
+        replaced = s == step and path.suffix == tensors.suffix and path != tensors
+        if replaced or s not in kept:
+            path.unlink(missing_ok=True)
+    for path in folder.glob(".step-*"):
+        path.unlink(missing_ok=True)
+
+
+VERSION = 1
+"""The version of the format; one that reads differently gets the next number."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, incomplete or damaged; the message says which and how."""
+
+
+def manifest_text(facts: Mapping[str, Any]) -> bytes:
+    """Write down the facts, the version of the format and their SHA-256 sum.
+
+    Raises
+    ------
+    TypeError
+        If a fact is not something that JSON can say.
+
+    Examples
+    --------
+    >>> sorted(json.loads(manifest_text({"step": 3})))
+    ['format', 'manifest_sha256', 'step', 'version']
+    """
+    manifest = {"format": "course_lib checkpoint", "version": VERSION, **facts}
+    try:
+        # There and back first: number keys become strings, and those are sorted differently.
+        manifest = json.loads(json.dumps(manifest))
+        return json.dumps({**manifest, "manifest_sha256": _sum(manifest)}, indent=2).encode()
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "save: meta must hold only what JSON can say (numbers, strings, booleans, None, "
+            f"lists, dicts with string keys): {error}."
+        ) from error
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the facts that :func:`manifest_text` wrote down.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, is something else, was changed, or has another version.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        whole = manifest.pop("manifest_sha256") == _sum(manifest)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; save writes it last.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not the manifest of a checkpoint ({error}).") from error
+    if not whole:
+        raise CheckpointError(f"{path} was changed or damaged: its own SHA-256 sum differs.")
+    if manifest["version"] != VERSION:
+        raise CheckpointError(
+            f"{path} has format version {manifest['version']}, this program reads {VERSION}; "
+            "load it with the version of course_lib that wrote it."
+        )
+    return manifest
+
+
+def _sum(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Take a state apart: its arrays, named ``state.<key>``, and the rest, which JSON can say.
+
+    Examples
+    --------
+    >>> split_state({"t": 3, "m": np.zeros(2)})
+    ({'state.m': array([0., 0.])}, {'t': 3})
+    """
+    arrays = {f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
+    return arrays, {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
+
+
+def join_state(arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a state together again from what :func:`split_state` gave; ignore other arrays.
+
+    Examples
+    --------
+    >>> join_state({"theta": np.ones(2), "state.m": np.zeros(2)}, {"t": 3})
+    {'t': 3, 'm': array([0., 0.])}
+    """
+    own = {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
+    return {**numbers, **own}
+
 
 StrPath = str | os.PathLike[str]
 

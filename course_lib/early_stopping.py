@@ -12,10 +12,10 @@ import numpy as np
 
 from course_lib.arrays import Array, check_integer
 from course_lib.evaluation import History
-from course_lib.stepping import State
+from course_lib.optimizers import State
 
 if TYPE_CHECKING:
-    from course_lib.training import Epoch
+    from course_lib.evaluation import Epoch
 
 
 def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:

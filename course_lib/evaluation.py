@@ -5,12 +5,15 @@ Chapter: batches, validation and reading a training curve.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.network import Network
+from course_lib.optimizers import State
+
+__all__ = ["Epoch", "History", "accuracy", "evaluate", "record"]
 
 History: TypeAlias = dict[str, list[float]]
 """One list per quantity (loss, val_loss, ...), with one number per epoch."""
@@ -66,3 +69,20 @@ def record(
     if validation is not None:
         for name, value in evaluate(net, theta, *validation).items():
             history.setdefault(f"val_{name}", []).append(value)
+
+
+class Epoch(NamedTuple):
+    """What a callback is shown at the end of an epoch (counted from 0).
+
+    Examples
+    --------
+    >>> def show(event):
+    ...     print(event.epoch, event.history["loss"][-1])
+    >>> show(Epoch(0, np.zeros(2), {"t": 4}, {"loss": [1.5]}))
+    0 1.5
+    """
+
+    epoch: int
+    theta: Array
+    state: State
+    history: History

@@ -141,7 +141,7 @@ def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
 
     Examples
     --------
-    >>> from course_lib.network import mlp
+    >>> from course_lib import mlp
     >>> rng = np.random.default_rng(0)
     >>> net = mlp([3, 4, 2], hidden="tanh")
     >>> errors = check(net, net.init(rng), rng.normal(size=(5, 3)), rng.integers(0, 2, 5))

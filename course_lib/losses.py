@@ -133,6 +133,8 @@ Examples
 >>> mse([[1.0, 2.0]], [[0.0, 0.0]])[0]
 2.5
 """
+
+
 mae = Loss("mae", formulas.mae)
 r"""Mean absolute error: :math:`l_i = \frac{1}{k} \sum_j |\hat y_{ij} - y_{ij}|`.
 
@@ -143,6 +145,8 @@ Examples
 >>> mae([[1.0, -2.0]], [[0.0, 0.0]])[0]
 1.5
 """
+
+
 huber = Loss("huber", formulas.huber)
 r"""Huber's loss with threshold 1: :math:`e^2/2` for :math:`|e| \le 1`, else :math:`|e| - 1/2`.
 
@@ -155,6 +159,8 @@ Examples
 >>> huber([[0.5], [-3.0]], [[0.0], [0.0]])[0]
 2.625
 """
+
+
 binary_cross_entropy = Loss("binary_cross_entropy", formulas.binary_cross_entropy, "binary")
 r"""Cross-entropy of independent yes/no outputs, from logits z.
 
@@ -166,6 +172,8 @@ Examples
 >>> round(binary_cross_entropy([[0.0]], [1])[0], 4)
 0.6931
 """
+
+
 softmax_cross_entropy = Loss("softmax_cross_entropy", formulas.softmax_cross_entropy, "labels")
 r"""Cross-entropy of one class out of k, from logits z and integer labels y.
 
@@ -178,6 +186,8 @@ Examples
 >>> round(softmax_cross_entropy([[0.0, 0.0, 0.0]], [2])[0], 4)
 1.0986
 """
+
+
 hinge = Loss("hinge", formulas.hinge, "margin")
 r"""Margin loss of a class: :math:`l_i = \max(0,\; 1 + \max_{j \ne y_i} z_{ij} - z_{i y_i})`.
 
@@ -191,6 +201,7 @@ Examples
 >>> hinge([[2.0, 1.5, 0.0]], [0])[0]
 0.5
 """
+
 
 ALL: dict[str, Loss] = {
     loss.name: loss

@@ -24,6 +24,7 @@ from course_lib.atomic import write_bytes
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
+
 FILES: dict[str, str] = {
     f"{name}-ubyte.gz": sha256
     for name, sha256 in (
@@ -34,6 +35,7 @@ FILES: dict[str, str] = {
     )
 }
 """The file names, in the order in which :func:`read` returns them, and their SHA-256 sums."""
+
 
 MIRRORS: tuple[str, ...] = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

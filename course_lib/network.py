@@ -21,8 +21,7 @@ from course_lib import activations, losses
 from course_lib.activations import Activation
 from course_lib.arrays import Array, check_integer, check_matrix, check_shape
 from course_lib.chain import Chain
-from course_lib.dropout import Dropout
-from course_lib.layers import Activate, Dense, Layer, Noise, fresh
+from course_lib.layers import Activate, Dense, Dropout, Layer, Noise, fresh
 from course_lib.losses import Loss
 from course_lib.weights import Initializer, he_normal
 from course_lib.weights import get as get_weights

@@ -10,16 +10,17 @@ Chapter: none; the figures of all chapters use it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.diagrams import image_grid, network_diagram
-from course_lib.figure_style import COLOURS, LINES, MARKERS, axes_or_new, style, use_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "COLOURS",
@@ -32,6 +33,96 @@ __all__ = [
     "style",
     "use_style",
 ]
+
+# Okabe & Ito 2008, in an order in which neighbours also differ in lightness; yellow is left out,
+# because lines in it vanish on white.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+LINES = ("-", "--", "-.", ":")
+
+
+def style() -> AbstractContextManager[None]:
+    """Return a context in which figures look as in the book: ``with style(): ...``.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> with style():
+    ...     matplotlib.rcParams["figure.dpi"]
+    110.0
+    """
+    context: AbstractContextManager[None] = _matplotlib().rc_context(_settings())
+    return context
+
+
+def use_style() -> None:
+    """Make all figures from here on look as in the book: for the first cell of a notebook.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> with style():  # only so that this example changes nothing for the next one
+    ...     use_style()
+    """
+    _matplotlib().rcParams.update(_settings())
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "figure.dpi": 110,
+        "savefig.dpi": 110,
+        "figure.figsize": (6.4, 3.6),
+        "figure.constrained_layout.use": True,
+        "axes.prop_cycle": _matplotlib().cycler(color=COLOURS),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "font.size": 10,
+        "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine has it
+        "legend.frameon": False,
+        "lines.linewidth": 1.8,
+        "image.cmap": "gray",
+        "image.interpolation": "nearest",
+        "svg.hashsalt": "course_lib",  # identifiers in SVG files are random without it
+    }
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Return the axes given, or those of a new figure.
+
+    Examples
+    --------
+    >>> axes_or_new(None).get_title()
+    ''
+    """
+    if ax is None:
+        new: Axes = _matplotlib().pyplot.subplots()[1]
+        return new
+    return ax
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib.pyplot
+    except ImportError as error:
+        raise ImportError(
+            'course_lib.plotting needs matplotlib; pip install "course-lib[plot]".'
+        ) from error
+    return matplotlib
 
 
 def learning_curve(
@@ -139,4 +230,104 @@ def decision_regions(
     ax.set_xlabel("$x_1$")
     ax.set_ylabel("$x_2$")
     ax.grid(False)
+    return ax
+
+
+def image_grid(
+    images: Array, titles: Sequence[object] | None = None, *, columns: int = 10
+) -> Figure:
+    """Show images side by side, all on the same grey scale.
+
+    Parameters
+    ----------
+    images : array, shape (n, height, width) or (n, height * height)
+        Rows of pixels are taken to be square images.
+    titles : sequence, optional
+        One per image.
+    columns : int
+        Images per row.
+
+    Raises
+    ------
+    ValueError
+        If the images are neither, or the number of titles is another.
+
+    Examples
+    --------
+    >>> len(image_grid(np.zeros((3, 64)), ["a", "b", "c"]).axes)
+    3
+    """
+    if images.ndim == 2:
+        side = round(np.sqrt(images.shape[1]))
+        if side * side == images.shape[1]:
+            images = images.reshape(-1, side, side)
+    if images.ndim != 3:
+        raise ValueError(
+            "image_grid: images must have shape (n, height, width), or (n, pixels) of square "
+            f"images, got {images.shape}."
+        )
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(
+            f"image_grid: expected {len(images)} titles (one per image), got {len(titles)}."
+        )
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=(0.8 * columns, (0.8 + 0.25 * (titles is not None)) * rows))
+    for i, image in enumerate(images):
+        ax = figure.add_subplot(rows, columns, i + 1)
+        ax.imshow(image, vmin=images.min(), vmax=images.max())
+        ax.axis("off")
+        if titles is not None:
+            ax.set_title(str(titles[i]), fontsize=9)
+    return figure
+
+
+def network_diagram(sizes: Sequence[int], *, ax: Axes | None = None, most: int = 8) -> Axes:
+    """Draw a network as units in columns, joined from each layer to the next.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units per layer, inputs first.
+    ax : Axes, optional
+        Where to draw; a new figure without it.
+    most : int
+        Of larger layers only so many units are drawn, around an ellipsis.
+
+    Examples
+    --------
+    >>> ax = network_diagram([64, 3, 2])
+    >>> [text.get_text() for text in ax.texts]
+    ['⋮', '64', '3', '2']
+    """
+    ax = axes_or_new(ax)
+    columns: list[Array] = []
+    for layer, size in enumerate(sizes):
+        shown = min(size, most)
+        y = (shown - 1) / 2 - np.arange(shown, dtype=np.float64)
+        if size > most:  # leave a gap for the ellipsis
+            y[: shown // 2] += 0.5
+            y[shown // 2 :] -= 0.5
+            ax.text(
+                layer, float(y[shown // 2 - 1] + y[shown // 2]) / 2, "⋮", ha="center", va="center"
+            )
+        columns.append(y)
+    from matplotlib.collections import LineCollection
+
+    joints = [
+        ((layer, a), (layer + 1, b))
+        for layer, (left, right) in enumerate(pairwise(columns))
+        for a in left
+        for b in right
+    ]
+    ax.add_collection(LineCollection(joints, colors="0.75", linewidths=0.6, zorder=1))
+    top = max(float(y[0]) for y in columns)
+    for layer, (size, y) in enumerate(zip(sizes, columns, strict=True)):
+        ax.scatter(np.full(len(y), layer), y, s=110, color=COLOURS[0], edgecolors="white", zorder=2)
+        ax.text(layer, -top - 1.1, str(size), ha="center", va="center")
+    ax.set_xlim(-0.5, len(sizes) - 0.5)
+    ax.set_ylim(-top - 1.6, top + 0.6)
+    ax.axis("off")
     return ax

@@ -6,7 +6,7 @@ Chapters: a network in NumPy; batches, validation and reading a training curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -14,12 +14,11 @@ import numpy as np
 
 from course_lib.arrays import Array, check_integer
 from course_lib.data import batches
-from course_lib.dropout import noise
 from course_lib.early_stopping import EarlyStopping, KeepBest
-from course_lib.evaluation import History, accuracy, evaluate, record
+from course_lib.evaluation import Epoch, History, accuracy, evaluate, record
+from course_lib.layers import noise
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
-from course_lib.progress_bar import epochs_with_bar
 
 __all__ = [
     "EarlyStopping",
@@ -29,10 +28,30 @@ __all__ = [
     "KeepBest",
     "accuracy",
     "check_finite",
+    "epochs_with_bar",
     "evaluate",
     "fit",
     "record",
 ]
+
+
+def epochs_with_bar(epochs: range, history: History, progress: bool) -> Iterator[int]:
+    """Count the epochs, with a progress bar that shows the newest numbers if asked for.
+
+    Examples
+    --------
+    >>> list(epochs_with_bar(range(3), {}, progress=False))
+    [0, 1, 2]
+    """
+    if not progress:
+        yield from epochs
+        return
+    from tqdm.auto import tqdm  # here, because it would double the import time of the package
+
+    with tqdm(epochs, unit="epoch") as bar:
+        for epoch in bar:
+            yield epoch
+            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
 
 
 class FitResult(NamedTuple):
@@ -46,23 +65,6 @@ class FitResult(NamedTuple):
     0.5
     """
 
-    theta: Array
-    state: State
-    history: History
-
-
-class Epoch(NamedTuple):
-    """What a callback is shown at the end of an epoch (counted from 0).
-
-    Examples
-    --------
-    >>> def show(event):
-    ...     print(event.epoch, event.history["loss"][-1])
-    >>> show(Epoch(0, np.zeros(2), {"t": 4}, {"loss": [1.5]}))
-    0 1.5
-    """
-
-    epoch: int
     theta: Array
     state: State
     history: History

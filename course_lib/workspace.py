@@ -38,7 +38,7 @@ class Workspace:
 
     Examples
     --------
-    >>> from course_lib.network import mlp
+    >>> from course_lib import mlp
     >>> net = mlp([2, 3, 2])
     >>> theta = net.init(np.random.default_rng(0))
     >>> x, y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1])

@@ -22,7 +22,7 @@ import pytest
 from course_lib import Adam, fit, mlp
 from course_lib.cli import main
 from course_lib.data import load_digits
-from course_lib.parallel.sources_shards import write_shards
+from course_lib.parallel import write_shards
 
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.timeout(110)

@@ -8,7 +8,7 @@ import numpy as np
 
 from course_lib import Adam, Network, fit, mlp
 from course_lib.arrays import Array
-from course_lib.data import spirals
+from course_lib.toys import spirals
 
 TARGET = Path(__file__).resolve().parent.parent / "book/_static/interactive/boundary_data.js"
 SIZES = [2, 12, 12, 1]

@@ -14,7 +14,7 @@ from course_lib.data import batches
 from course_lib.parallel.channels import connected
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.job import Job
+from course_lib.parallel.strategies import Job
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)

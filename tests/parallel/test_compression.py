@@ -11,10 +11,13 @@ from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, 
 from course_lib import SGD, Adam, mlp
 from course_lib.data import batches
 from course_lib.parallel import SyncSGD, train
-from course_lib.parallel.compressed import Compressed
-from course_lib.parallel.compression import BLOCK, Int8, TopK
-from course_lib.parallel.compression_low_rank import PowerSGD, power_step
-from course_lib.parallel.local_gradient import gradient_of, shard
+from course_lib.parallel import Compressed
+from course_lib.parallel.strategies.compression import BLOCK
+from course_lib.parallel import Int8, TopK
+from course_lib.parallel import PowerSGD
+from course_lib.parallel.strategies.compression import power_step
+from course_lib.parallel.strategies.local_gradient import gradient_of
+from course_lib.parallel import shard
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from course_lib.parallel.algorithms import ALL_REDUCE
-from course_lib.parallel.alpha_beta import CHAINS
+from course_lib.parallel.collectives.algorithms import ALL_REDUCE
+from course_lib.parallel.cost.channel import CHAINS
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import (

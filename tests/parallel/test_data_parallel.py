@@ -9,7 +9,7 @@ from course_lib import SGD, mlp
 from course_lib.parallel import SyncSGD
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.data_parallel import shard
+from course_lib.parallel import shard
 
 RNG = np.random.default_rng(3)
 NET = mlp([4, 6, 3], hidden="tanh")

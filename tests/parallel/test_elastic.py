@@ -21,7 +21,7 @@ import course_lib
 from course_lib import Adam, mlp
 from course_lib.parallel import train
 from course_lib.parallel.errors import NotEnoughWorkers
-from course_lib.parallel.reserve import choose_workers
+from course_lib.parallel.launch.workers import choose_workers
 
 pytestmark = [
     pytest.mark.timeout(110),
@@ -37,7 +37,7 @@ SETTINGS = {"optimizer": Adam(0.01), "batch_size": 10, "seed": 5, "virtual_shard
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch):
-    monkeypatch.setattr("course_lib.parallel.reserve._SETTLE", 0.5)
+    monkeypatch.setattr("course_lib.parallel.launch.workers._SETTLE", 0.5)
 
 
 def serial(epochs):

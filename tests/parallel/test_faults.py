@@ -15,7 +15,8 @@ from course_lib.parallel.collectives import (
     broadcast,
     reduce_scatter,
 )
-from course_lib.parallel.comm import SharedMemory, run_threads
+from course_lib.parallel.channels import SharedMemory
+from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import WorkerLost
 from course_lib.parallel.faults import Faults
 

@@ -29,7 +29,7 @@ from course_lib.parallel.errors import (
     WorkerLost,
     WorkersBusy,
 )
-from course_lib.parallel.rank import run_rank
+from course_lib.parallel.launch.watch import run_rank
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -183,7 +183,7 @@ def test_a_worker_that_freezes_when_it_hands_over_its_result_is_named(client):
 
 
 def test_a_rank_that_does_not_stop_is_not_waited_for_but_named(client, monkeypatch):
-    monkeypatch.setattr("course_lib.parallel.watch._GRACE", 0.2)
+    monkeypatch.setattr("course_lib.parallel.launch.watch._GRACE", 0.2)
 
     def fn(comm):
         if comm.rank == 0:
@@ -201,7 +201,7 @@ def test_a_rank_that_does_not_stop_is_not_waited_for_but_named(client, monkeypat
 
 def test_workers_without_the_package_are_named(client):
     address = sorted(client.nthreads())[0]
-    module = "course_lib.parallel.dask_comm"
+    module = "course_lib.parallel.comm.dask_comm"
     hide = f"import sys; sys.kept = sys.modules.get({module!r}); sys.modules[{module!r}] = None"
     show = f"import sys; sys.modules[{module!r}] = sys.kept"
     client.run(exec, hide, workers=[address])

@@ -8,8 +8,8 @@ from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, 
 
 from course_lib import SGD, Adam, Nesterov, mlp, schedules
 from course_lib.parallel import train
-from course_lib.parallel.local_gradient import shard
-from course_lib.parallel.local_sgd import LocalSGD
+from course_lib.parallel import shard
+from course_lib.parallel import LocalSGD
 
 pytestmark = pytest.mark.timeout(120)
 

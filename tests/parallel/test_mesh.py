@@ -12,14 +12,16 @@ from course_lib import SGD, Adam, fit, mlp
 from course_lib.parallel import Pipeline, TensorParallel, train
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.comm import run_processes, run_threads
+from course_lib.parallel.launch import run_processes
+from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import RankFailed
-from course_lib.parallel.job import Job
-from course_lib.parallel.mesh import Mesh, grid
-from course_lib.parallel.mesh_session import indices_of
-from course_lib.parallel.replica import train_replica
-from course_lib.parallel.result import TrainResult
-from course_lib.parallel.sub_comm import SubComm
+from course_lib.parallel.strategies import Job
+from course_lib.parallel import Mesh
+from course_lib.parallel.strategies import grid
+from course_lib.parallel.strategies.mesh import indices_of
+from course_lib.parallel.training.replica import train_replica
+from course_lib.parallel import TrainResult
+from course_lib.parallel.comm import SubComm
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from course_lib.parallel.data_parallel import shard
-from course_lib.parallel.noise import RowNoise
+from course_lib.parallel import shard
+from course_lib.parallel.strategies.local_gradient import RowNoise
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from course_lib.parallel import errors
-from course_lib.parallel.outcome import Outcome, first_cause, results
+from course_lib.parallel.comm.outcome import Outcome, first_cause, results
 
 
 def test_the_cause_comes_before_its_consequences_in_whatever_order_they_arrive():

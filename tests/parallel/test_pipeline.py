@@ -17,9 +17,10 @@ from course_lib.parallel import train
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import RankFailed
-from course_lib.parallel.job import Job
-from course_lib.parallel.pipeline import Pipeline
-from course_lib.parallel.pipeline_cut import balanced_bounds, noise_per_row
+from course_lib.parallel.strategies import Job
+from course_lib.parallel import Pipeline
+from course_lib.parallel.strategies import balanced_bounds
+from course_lib.parallel.strategies.pipeline_stage import noise_per_row
 from course_lib.parallel.schedules import gpipe, one_f_one_b, simulate
 
 pytestmark = pytest.mark.timeout(60)

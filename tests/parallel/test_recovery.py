@@ -23,11 +23,12 @@ from course_lib.parallel.errors import (
     WorkerLost,
     WorkersBusy,
 )
-from course_lib.parallel.events import Event, Listener
-from course_lib.parallel.prepare import make_job
-from course_lib.parallel.recovery import first_job, run_with_restarts
-from course_lib.parallel.recovery import saving as make_saving
-from course_lib.parallel.replica import train_replica
+from course_lib.parallel import Event
+from course_lib.parallel.training.events import Listener
+from course_lib.parallel.training.prepare import make_job
+from course_lib.parallel.training.recovery import first_job, run_with_restarts
+from course_lib.parallel.training.recovery import saving as make_saving
+from course_lib.parallel.training.replica import train_replica
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -257,7 +258,7 @@ def test_events_tell_the_story_and_each_epoch_ends_once(tmp_path):
 
 
 def test_there_are_signs_of_life_within_an_epoch(monkeypatch):
-    monkeypatch.setattr("course_lib.parallel.replica._PULSE", 0.0)
+    monkeypatch.setattr("course_lib.parallel.training.replica._PULSE", 0.0)
     events = []
     parallel(on_event=events.append)
     alive = [(e.epoch, e.step) for e in events if e.kind == "progress"]

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, fit, mlp
-from course_lib.parallel.brackets import Rung, halving_rungs, hyperband_brackets
+from course_lib.parallel.search.rungs import Rung
+from course_lib.parallel.search import halving_rungs, hyperband_brackets
 from course_lib.parallel.errors import ClusterUnreachable, NotEnoughWorkers, ParallelError
-from course_lib.parallel.rungs import climb, trial_seed
+from course_lib.parallel.search.rungs import climb, trial_seed
 from course_lib.parallel.search import (
     Candidate,
     Integers,
@@ -29,8 +30,9 @@ from course_lib.parallel.search import (
     random,
     successive_halving,
 )
-from course_lib.parallel.spaces import every, sample
-from course_lib.parallel.trials import run_trial
+from course_lib.parallel.search.spaces import every
+from course_lib.parallel.search import sample
+from course_lib.parallel.search.trials import run_trial
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -17,11 +17,12 @@ import pytest
 
 from course_lib import Adam, fit, mlp
 from course_lib.parallel import train
-from course_lib.parallel.data_plan import BlockShuffle
+from course_lib.parallel import BlockShuffle
 from course_lib.parallel.errors import CheckpointMismatch, RankFailed
 from course_lib.parallel.sources import InBlocks, NpyRows
-from course_lib.parallel.sources_dask import DaskRows
-from course_lib.parallel.sources_shards import ShardRows, write_shards
+from course_lib.parallel.sources import DaskRows
+from course_lib.parallel.sources import ShardRows
+from course_lib.parallel import write_shards
 
 pytestmark = pytest.mark.timeout(100)
 

@@ -8,12 +8,12 @@ from sessions import NET, NOISY, X, Y, start
 
 from course_lib import SGD, Adam, schedules
 from course_lib.parallel import train
-from course_lib.parallel.compressed import Compressed
-from course_lib.parallel.compression import Int8, TopK
-from course_lib.parallel.compression_low_rank import PowerSGD
-from course_lib.parallel.local_sgd import LocalSGD
-from course_lib.parallel.parameter_server import AsyncParameterServer
-from course_lib.parallel.zero import ZeRO1
+from course_lib.parallel import Compressed
+from course_lib.parallel import Int8, TopK
+from course_lib.parallel import PowerSGD
+from course_lib.parallel import LocalSGD
+from course_lib.parallel import AsyncParameterServer
+from course_lib.parallel import ZeRO1
 
 pytestmark = pytest.mark.timeout(120)
 

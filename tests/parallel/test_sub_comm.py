@@ -8,7 +8,7 @@ import pytest
 from course_lib.parallel.collectives import all_gather, all_reduce, barrier, broadcast
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed
-from course_lib.parallel.sub_comm import SubComm
+from course_lib.parallel.comm import SubComm
 
 pytestmark = pytest.mark.timeout(60)
 

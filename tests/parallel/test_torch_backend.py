@@ -9,8 +9,8 @@ pytest.importorskip("torch")
 
 from course_lib import SGD, Adam, fit, losses, mlp
 from course_lib.parallel import train
-from course_lib.parallel.noise import RowNoise
-from course_lib.parallel.torch_backend import TorchModel
+from course_lib.parallel.strategies.local_gradient import RowNoise
+from course_lib.parallel.strategies.torch_backend import TorchModel
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)

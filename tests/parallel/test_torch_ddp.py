@@ -31,12 +31,12 @@ from course_lib.parallel.errors import (
     RankFailed,
     WorkerLost,
 )
-from course_lib.parallel.torch_ddp_context import Context
-from course_lib.parallel.torch_ddp_devices import choose_devices
-from course_lib.parallel.torch_ddp_rows import row_values
-from course_lib.parallel.torch_ddp_sampler import ShareSampler
-from course_lib.parallel.torch_ddp_state import from_arrays, to_arrays
-from course_lib.parallel.torch_group_sockets import cut, open_sockets
+from course_lib.parallel.torch_ddp import Context
+from course_lib.parallel.channels.devices import choose_devices
+from course_lib.parallel.torch_ddp.rank import row_values
+from course_lib.parallel.torch_ddp import ShareSampler
+from course_lib.parallel.torch_ddp.checkpoint import from_arrays, to_arrays
+from course_lib.parallel.torch_ddp.group import cut, open_sockets
 from course_lib.torch_mlp import from_torch, to_torch
 
 pytestmark = pytest.mark.timeout(110)

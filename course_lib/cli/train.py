@@ -1,0 +1,130 @@
+"""``course-lib train``: one training, as :func:`course_lib.parallel.train` does it.
+
+Chapter: none; this file serves the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from typing import Any
+
+from course_lib import optimizers
+from course_lib.cli import options as cli_options
+from course_lib.cli.cluster import add_cluster, opened
+from course_lib.cli.data import add_data, load
+from course_lib.early_stopping import EarlyStopping
+from course_lib.network import mlp
+
+
+def add_train(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    command = commands.add_parser(
+        "train", help="train a network", description="Train a classifier on one or more workers."
+    )
+    add_data(command)
+    group = command.add_argument_group("network and training")
+    group.add_argument(
+        "--sizes", type=cli_options.sizes, metavar="64,32,10",
+        help="inputs, hidden units, classes (default: one hidden layer of 32)",
+    )  # fmt: skip
+    group.add_argument("--activation", default="relu", help="of the hidden layers (default: relu)")
+    group.add_argument("--dropout", type=float, default=0.0, help="rate (default: 0)")
+    group.add_argument(
+        "--optimizer", default="adam", metavar="NAME",
+        help=f"{', '.join(optimizers.ALL)} (default: adam)",
+    )  # fmt: skip
+    group.add_argument("--lr", type=float, default=0.01, help="learning rate (default: 0.01)")
+    group.add_argument("--epochs", type=int, default=10, help="passes over the data (default: 10)")
+    group.add_argument(
+        "--batch-size", type=int, default=32, help="rows per step of all workers (default: 32)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="decides everything random (default: 0)")
+    group.add_argument(
+        "--backend", default="numpy", choices=("numpy", "torch"), help="computes the gradients"
+    )
+    group.add_argument("--patience", type=int, metavar="EPOCHS", help="stop early after so many")
+    group.add_argument(
+        "--strategy", default="sync", metavar="NAME[:NUMBER]",
+        help=f"{', '.join(cli_options.STRATEGIES.values())} (default: sync)",
+    )  # fmt: skip
+    add_cluster(command)
+    group = command.add_argument_group("checkpoints and output")
+    group.add_argument(
+        "--checkpoint", metavar="DIR", help="save here, and go on from what was saved here"
+    )
+    group.add_argument("--every", type=int, metavar="STEPS", help="save so often (default: epochs)")
+    group.add_argument("--max-restarts", type=int, default=2, help="failures to survive (2)")
+    group.add_argument("--progress", action="store_true", help="show a progress bar")
+    group.add_argument("--json", action="store_true", help="print the result as a line of JSON")
+    command.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace) -> str:
+    """Train; return what to print."""
+    from course_lib.parallel.training import train
+
+    data = load(options)
+    net = mlp(
+        options.sizes or [data.features, 32, data.classes],
+        hidden=options.activation,
+        dropout=options.dropout,
+    )
+    if net.layers[-1].fan_out < data.classes:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"--sizes must end with at least {data.classes}, the number of classes in "
+            f"{options.data}, got {options.sizes}."
+        )
+    stop = None
+    if options.patience is not None:
+        metric = "loss" if data.validation is None else "val_loss"
+        stop = EarlyStopping(patience=options.patience, metric=metric)
+    chosen = cli_options.strategy(options.strategy)
+    optimizer = optimizers.get(options.optimizer, options.lr)
+    with opened(options) as client:
+        result = train(
+            net,
+            data.train,
+            optimizer=optimizer,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            strategy=chosen,
+            workers=options.workers,
+            client=client,
+            comm=options.comm,
+            backend=options.backend,
+            seed=options.seed,
+            theta=None if options.dtype == "float64" else _theta(net, options),
+            checkpoint=options.checkpoint,
+            every=options.every,
+            max_restarts=options.max_restarts,
+            timeout=options.timeout,
+            validation=data.validation,
+            stop=stop,
+            progress=options.progress,
+        )
+    if not options.json:
+        last = {name: values[-1] for name, values in result.history.items() if values}
+        end = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+        return f"{result.report()}\nafter {len(result.history['loss'])} epochs: {end}"
+    return json.dumps(
+        {
+            "history": result.history,
+            "epochs": len(result.history["loss"]),
+            "theta_sha256": hashlib.sha256(result.theta.tobytes()).hexdigest(),
+            "replicas_identical": result.replicas_identical,
+            "workers": len(result.timing),
+            "restarts": result.restarts,
+            "seconds": result.seconds,
+            "strategy": repr(chosen),
+            "optimizer": repr(optimizer),
+            "checkpoint": options.checkpoint,
+        }
+    )
+
+
+def _theta(net: Any, options: argparse.Namespace) -> Any:
+    import numpy as np
+
+    return net.init(np.random.default_rng(options.seed), dtype=np.dtype(options.dtype))

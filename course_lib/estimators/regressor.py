@@ -1,0 +1,83 @@
+"""A network that predicts numbers, as a scikit-learn estimator.
+
+Chapter: a network in NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from course_lib.arrays import Array
+from course_lib.estimators.base import FLOATS, NetworkEstimator
+
+
+class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
+    r"""A multi-layer perceptron that predicts numbers, with scikit-learn's interface.
+
+    .. math:: \hat y = f(\dots f(x W_0 + b_0) \dots) W_L + b_L, \qquad
+              L(\theta) = \frac{1}{N k} \sum_{i,j} (\hat y_{ij} - y_{ij})^2
+
+    Targets far from the range of -1 to 1 are learnt slowly: scale them, for example with
+    ``sklearn.compose.TransformedTargetRegressor``.
+
+    Parameters, attributes (except ``classes_``) and errors are those of :class:`MLPClassifier`;
+    `validation_fraction` is a share of all rows.
+
+    References
+    ----------
+    Buitinck et al. 2013, API design for machine learning software (scikit-learn).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from course_lib import MLPRegressor
+    >>> x = np.linspace(-1, 1, 40)[:, None]
+    >>> model = MLPRegressor((), learning_rate=0.1, random_state=0).fit(x, 3 * x[:, 0] + 1)
+    >>> model.predict([[0.0], [1.0]]).round(3)
+    array([1., 4.])
+
+    Notes
+    -----
+    Chapter: a network in NumPy.
+    """
+
+    _loss = "mse"
+
+    def fit(self, X: Any, y: Any) -> MLPRegressor:
+        """Train from the beginning on X, shape (n, features), and y, shape (n,) or (n, k)."""
+        X, y = self._check(X, y, reset=True)
+        self._begin(X.shape[1], 1 if y.ndim == 1 else y.shape[1], X.dtype)
+        self._train(X, y)
+        return self
+
+    def partial_fit(self, X: Any, y: Any) -> MLPRegressor:
+        """Go on for one epoch over these rows, in this process: k calls are a `fit` of k epochs."""
+        self._refuse_early_stopping()
+        first = not hasattr(self, "network_")
+        X, y = self._check(X, y, reset=first)
+        if first:
+            self._begin(X.shape[1], 1 if y.ndim == 1 else y.shape[1], X.dtype)
+        self._train_an_epoch(X, y)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the predicted numbers, of shape (n,) or (n, k) as y had in training."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        outputs = self.network_.predict(self.theta_, X)
+        return outputs[:, 0] if self._vector else outputs
+
+    def _check(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
+        X, y = validate_data(
+            self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, reset=reset
+        )
+        self._vector = y.ndim == 1
+        return X, y.astype(X.dtype, copy=False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

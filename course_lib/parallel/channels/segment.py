@@ -1,0 +1,167 @@
+"""Memory that processes of one host share, and that is gone when the last of them is, however.
+
+It is a file in memory (in /dev/shm) without a name: a process killed at any moment leaves nothing
+behind. The others open it through the first one's entry in /proc. Where there is no such thing
+(not Linux), it has a name until all have opened it.
+
+The file is sparse: each rank has a region of its own, larger than anything it will need, and only
+what it has allocated takes memory. A rank maps its own memory when it allocates it, that of
+others when it first meets it.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from course_lib.parallel.collectives import all_agree, broadcast
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.errors import ParallelError
+
+_REGION = 1 << 38  # 256 GiB of file offsets, not of memory
+
+
+_ZEROS = memoryview(bytes(1 << 20))
+
+
+_TOKEN = 16
+
+
+class Segment:
+    """A file in memory, open in every rank.
+
+    Parameters
+    ----------
+    comm : Comm
+        A communicator that works already; every rank must make its Segment at the same time.
+    control : int
+        Bytes at the beginning of the file, mapped by all as ``control``: zeros, except for the
+        first 64.
+
+    Raises
+    ------
+    ParallelError
+        On every rank, if not all of them can open the file; or if there is no memory left.
+    """
+
+    def __init__(self, comm: Comm, control: int) -> None:
+        self._rank = comm.rank
+        self._fd = -1
+        self._maps: dict[int, mmap.mmap] = {}
+        self._named: Path | None = None
+        problem = ""
+        # What rank 0 tells the others: a random number at the start of the file, and its path. The
+        # number, because in another container the path would name another file.
+        hello = np.zeros(_TOKEN + 512, np.uint8)
+        try:
+            if comm.rank == 0:
+                try:
+                    hello[:] = np.frombuffer(self._create(control).ljust(len(hello), b"\0"), "u1")
+                except (OSError, ParallelError) as error:
+                    problem = str(error)
+            broadcast(comm, hello)
+            if comm.rank > 0:
+                problem = self._open(hello.tobytes())
+            opened = all_agree(comm, not problem)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._forget_name()
+        if not opened:
+            self.close()
+            raise ParallelError(
+                f"rank {comm.rank}: the ranks can not share memory"
+                + (f" ({problem})" if problem else ": another rank could not open it")
+                + "; they must run on one host, in one container, as one user. Choose another "
+                "channel, such as comm='dask'.",
+                rank=comm.rank,
+            )
+        self.control = self.map(0, control)
+        self._next = (comm.rank + 1) * _REGION
+
+    def _create(self, control: int) -> bytes:
+        without_name: int = getattr(os, "O_TMPFILE", 0)  # Linux has it
+        if without_name and os.path.isdir("/dev/shm"):
+            self._fd = os.open("/dev/shm", os.O_RDWR | without_name, 0o600)
+            path = f"/proc/{os.getpid()}/fd/{self._fd}"
+        else:
+            self._fd, path = tempfile.mkstemp(prefix="course-lib-")
+            self._named = Path(path)
+        token = os.urandom(_TOKEN)
+        self._reserve(0, control)
+        os.pwrite(self._fd, token, 0)
+        return token + path.encode()
+
+    def _open(self, hello: bytes) -> str:
+        """Open the file of rank 0; return what went wrong, or nothing."""
+        token, path = hello[:_TOKEN], hello[_TOKEN:].rstrip(b"\0").decode()
+        if not path:
+            return "rank 0 could not make it"
+        try:
+            self._fd = os.open(path, os.O_RDWR)
+            return "" if os.pread(self._fd, _TOKEN, 0) == token else f"{path} is another file"
+        except OSError as error:
+            return str(error)
+
+    def _forget_name(self) -> None:
+        if self._named is not None:
+            self._named.unlink()
+
+    def allocate(self, nbytes: int) -> int:
+        """Reserve zeros in this rank's region; return their offset in the file.
+
+        Raises
+        ------
+        ParallelError
+            If there is no memory left.
+        """
+        offset = self._next
+        self._reserve(offset, nbytes)
+        page = mmap.ALLOCATIONGRANULARITY
+        self._next += -(-nbytes // page) * page
+        return offset
+
+    def map(self, offset: int, nbytes: int) -> mmap.mmap:
+        """Return the memory of an allocation, this rank's own or another's."""
+        # An mmap is closed when the last array over it is gone; closing it before would crash.
+        if offset not in self._maps:
+            self._maps[offset] = mmap.mmap(self._fd, nbytes, offset=offset)
+        return self._maps[offset]
+
+    def close(self) -> None:
+        """Let go of the memory, except where arrays over it still live."""
+        self._maps.clear()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _reserve(self, offset: int, nbytes: int) -> None:
+        # Written, not just declared: a sparse file without memory behind it would kill the process
+        # (SIGBUS) at the first access, where writing fails with an error.
+        written = 0
+        try:
+            while written < nbytes:
+                chunk = _ZEROS[: nbytes - written]
+                written += os.pwrite(self._fd, chunk, offset + written)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            left = os.fstatvfs(self._fd)
+            raise ParallelError(
+                f"rank {self._rank} needs {nbytes} bytes of memory that the ranks share, but "
+                f"{_directory()} has only {left.f_bavail * left.f_frsize} left. Enlarge it (in "
+                "Docker: --shm-size=1g), or choose another channel, such as comm='dask'.",
+                rank=self._rank,
+            ) from error
+
+
+def _directory() -> str:
+    return "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()

@@ -1,0 +1,203 @@
+"""PyTorch's process groups as a channel: gloo between processors, NCCL between GPUs.
+
+The ranks find each other through a store that rank 0 opens on a free port; its address travels over
+the communicator below. Nothing is read from or written to the environment, which belongs to the
+whole process and outlives the run. Inside, ``torch.distributed`` is ready for use: a
+``DistributedDataParallel`` finds its default group.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
+
+from course_lib.arrays import Array
+from course_lib.parallel.channels.devices import own_device
+from course_lib.parallel.collectives import all_agree, broadcast
+from course_lib.parallel.collectives.algorithms import ordered_all_reduce
+from course_lib.parallel.comm import Comm, Layered, Reduces
+from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
+from course_lib.registry import lookup
+
+_BACKENDS = ("gloo", "nccl")
+
+
+# What gloo and NCCL both can add. The rest (booleans, unsigned numbers) is rare, and sent.
+_DTYPES = frozenset(map(np.dtype, ("f4", "f8", "i4", "i8", "i1", "u1")))
+
+
+# How often a rank that waits looks whether the run has been stopped.
+_LOOK = timedelta(seconds=0.2)
+
+
+class TorchComm(Layered, Reduces):
+    """A communicator that adds with ``torch.distributed``; single messages take the one below.
+
+    More than two ranks: the same sum on every rank, but added in an order of gloo's own choice.
+
+    Parameters
+    ----------
+    base : Comm
+        A communicator of the same ranks, one per process; all of them must make their TorchComm
+        at the same time.
+    backend : {"gloo", "nccl"}
+        ``"nccl"`` needs a GPU for each rank; the ranks of a host share those that it has out
+        among them, see :func:`~course_lib.parallel.channels.devices.own_device`. Arrays are
+        copied there and back.
+    host : str, optional
+        The address of rank 0's machine, as the others know it; by default the one that Dask uses.
+    port : int
+        Where rank 0 listens; 0 for any free port.
+
+    Raises
+    ------
+    ParallelError
+        If a rank has no GPU of its own for NCCL, or its process has a process group already.
+
+    References
+    ----------
+    Li et al. 2020.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def __init__(
+        self, base: Comm, backend: str = "gloo", *, host: str | None = None, port: int = 0
+    ) -> None:
+        super().__init__(base)
+        self._device = torch.device("cpu")
+        lookup("backend", backend, dict.fromkeys(_BACKENDS))
+        problem = _problem(backend)
+        if not all_agree(base, not problem):
+            raise ParallelError(
+                f"rank {base.rank}: {problem or 'another rank can not take part'}; choose another "
+                "channel, such as comm='auto'.",
+                rank=base.rank,
+            )
+        if backend == "nccl":
+            # Not by number: hosts differ in how many GPUs and ranks they have, and in their order.
+            self._device = own_device(base, "cuda")
+        timeout = timedelta(seconds=base.timeout)
+        # A communicator of threads or of this machine's processes does not know its host.
+        host = host or str(getattr(base, "host", "127.0.0.1"))
+        try:
+            self._store = self._meet(host, port, timeout)
+            dist.init_process_group(
+                backend, store=self._store, rank=base.rank, world_size=base.size, timeout=timeout
+            )
+        except RuntimeError as error:
+            if isinstance(error, ParallelError):
+                raise
+            _forget_failed_group()
+            base.check()  # the others may have been told to stop
+            raise self._lost(error, "connecting to") from error
+
+    def _meet(self, host: str, port: int, timeout: timedelta) -> TCPStore:
+        """Open the store on rank 0, tell the others where, and connect them."""
+        where = np.zeros(256, np.uint8)
+        if self.rank == 0:
+            # Rank 0 must not wait for the others here: they do not know the port yet.
+            store = TCPStore(host, port, self.size, True, timeout, wait_for_workers=False)
+            text = f"{host} {store.port}".encode()
+            where[: len(text)] = np.frombuffer(text, np.uint8)
+        broadcast(self._base, where)
+        if self.rank == 0:
+            return store
+        host, number = where.tobytes().rstrip(b"\0").decode().split()
+        return TCPStore(host, int(number), self.size, False, timeout)
+
+    def native_all_reduce(self, array: Array) -> None:
+        """See :class:`~course_lib.parallel.comm.Reduces`; `array` must be C-contiguous."""
+        if array.dtype not in _DTYPES:
+            ordered_all_reduce(self._base, array)
+            return
+        # Nothing to add is nothing to wait for, to gloo; but this is a barrier, too.
+        numbers = torch.from_numpy(array.reshape(-1)) if array.size else torch.zeros(1)
+        there = numbers.to(self._device)
+        self._wait(lambda: dist.all_reduce(there, async_op=True))
+        if self._device.type != "cpu":
+            numbers.copy_(there)
+
+    def close(self) -> None:
+        """Dissolve the process group, so that the process can have another."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    def _wait(self, begin: Any) -> None:
+        start = time.perf_counter()
+        try:
+            work = begin()
+            while not self._done(work):
+                self.check()
+                if time.perf_counter() - start > self.timeout:
+                    raise CommTimeout(
+                        f"rank {self.rank} waited {self.timeout:g} s for the others to come to a "
+                        f"reduction{self._at}. Either one is stuck or does not execute the same "
+                        "collectives, or it needs longer: then pass a larger timeout.",
+                        rank=self.rank,
+                        step=self.step,
+                    )
+        except RuntimeError as error:
+            if isinstance(error, ParallelError):
+                raise
+            raise self._lost(error, "adding with") from error
+        self.counters.waiting += time.perf_counter() - start
+
+    def _done(self, work: dist.Work) -> bool:
+        """Wait a moment for an operation; raise what went wrong with it."""
+        if self._device.type != "cpu":
+            return work.wait()
+        try:
+            work.wait(_LOOK)
+        except RuntimeError:
+            if work.is_completed():
+                raise
+            return False
+        return True
+
+    def _lost(self, error: RuntimeError, what: str) -> ParallelError:
+        return WorkerLost(
+            f"rank {self.rank} lost the connection to another rank{self._at} while {what} it by "
+            f"PyTorch: {error}",
+            step=self.step,
+        )
+
+    @property
+    def _at(self) -> str:
+        return "" if self.step is None else f" (step {self.step})"
+
+
+def _forget_failed_group() -> None:
+    """Let this process join a group with others again.
+
+    PyTorch names groups by counting them, processes must agree on the name, and only the end of a
+    group sets the count back: a group that has failed to begin would leave this process one ahead
+    of those to come.
+    """
+    with suppress(RuntimeError):
+        if not dist.is_initialized():
+            dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+        dist.destroy_process_group()
+
+
+def _problem(backend: str) -> str:
+    """Say why this process can not take part, or nothing."""
+    if dist.is_initialized():
+        return (
+            "its process has a PyTorch process group already, and can have only one: two ranks in "
+            "one process, or a group that was not destroyed"
+        )
+    if backend == "nccl" and not (torch.cuda.is_available() and dist.is_nccl_available()):
+        return "it has no GPU that PyTorch can use, which NCCL needs; with comm='gloo' it can do"
+    return ""

@@ -1,0 +1,60 @@
+"""A communicator lets the ranks of a parallel run talk: rank r of p sends arrays to the others.
+
+``Comm`` is the one interface that collectives and strategies are written against; the channels
+behind it are interchangeable:
+
+- :class:`InProcess`: the ranks are threads of this process (lessons, tests);
+- :class:`Pipes`: the ranks are processes that this process has started;
+- :class:`DaskComm`: the ranks are tasks on the workers of a Dask cluster.
+
+Others lie over one of these, leave single messages to it, and add arrays in a faster way
+(:class:`Reduces`):
+
+- :class:`SharedMemory`: all ranks are on one host, and add in memory that they share;
+- :class:`TorchComm`: PyTorch's process groups, gloo or nccl;
+- :class:`Hierarchical`: shared memory inside each host, one rank per host between hosts.
+
+The rules that every channel keeps: messages from one rank with one tag arrive in the order sent;
+when ``send`` returns, the sender may overwrite its array; what ``recv`` returns belongs to the
+receiver; no wait is without end.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from course_lib.parallel.comm.groups import Layered, SubComm
+from course_lib.parallel.comm.interface import Comm, Counters, Reduces, Tag
+from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
+from course_lib.parallel.comm.pipes import Pipes
+from course_lib.parallel.comm.threads import InProcess, run_threads
+
+if TYPE_CHECKING:
+    from course_lib.parallel.comm.dask_comm import DaskComm
+
+__all__ = [
+    "Comm",
+    "Counters",
+    "DaskComm",
+    "InProcess",
+    "Layered",
+    "Mailbox",
+    "MailboxComm",
+    "Pipes",
+    "Reduces",
+    "SubComm",
+    "Tag",
+    "run_threads",
+]
+
+_LAZY = {"DaskComm": "dask_comm"}
+
+
+def __getattr__(name: str) -> Any:
+    # PEP 562: what needs a large library is imported when it is named.
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

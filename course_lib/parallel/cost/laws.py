@@ -1,0 +1,297 @@
+"""What parallel training can give and what it costs, in formulas of a line each.
+
+Times are seconds, memory is bytes, p is the number of ranks. The laws of speed-up, the model of a
+channel, its fit to measurements, the traffic and the memory of a rank, and the prediction of a step
+stand in files of their own, and are found here too.
+
+Chapters: where the time goes; collectives.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from course_lib.arrays import check_integer
+
+__all__ = [
+    "Memory",
+    "amdahl",
+    "checkpoint_interval",
+    "gustafson",
+    "karp_flatt",
+    "pipeline_bubble",
+    "zero_memory",
+]
+
+
+def amdahl(serial_fraction: float, p: int) -> float:
+    r"""Return the speed-up of a fixed amount of work, of which a part cannot be shared.
+
+    .. math:: S(p) = \frac{1}{s + (1 - s) / p} < \frac{1}{s}
+
+    Parameters
+    ----------
+    serial_fraction : float
+        :math:`s`: the SERIAL share of the time on ONE rank, between 0 and 1.
+    p : int
+        The number of ranks.
+
+    Raises
+    ------
+    ValueError
+        If the fraction does not lie in [0, 1], or p is below 1.
+
+    References
+    ----------
+    Amdahl 1967.
+
+    Examples
+    --------
+    >>> [round(amdahl(0.1, p), 2) for p in (1, 2, 10, 1000)]
+    [1.0, 1.82, 5.26, 9.91]
+
+    Notes
+    -----
+    Chapter: where the time goes.
+    """
+    _check_fraction(serial_fraction, p, "amdahl")
+    return 1 / (serial_fraction + (1 - serial_fraction) / p)
+
+
+def gustafson(serial_fraction: float, p: int) -> float:
+    r"""Return the speed-up when the shared part of the work grows with the ranks.
+
+    .. math:: S(p) = s + (1 - s)\, p
+
+    Parameters
+    ----------
+    serial_fraction : float
+        :math:`s`: the serial share of the time on the p ranks (Amdahl's is that on one).
+    p : int
+        The number of ranks.
+
+    Raises
+    ------
+    ValueError
+        If the fraction does not lie in [0, 1], or p is below 1.
+
+    References
+    ----------
+    Gustafson 1988.
+
+    Examples
+    --------
+    >>> [round(gustafson(0.1, p), 2) for p in (1, 2, 10, 1000)]
+    [1.0, 1.9, 9.1, 900.1]
+
+    Notes
+    -----
+    Chapter: where the time goes.
+    """
+    _check_fraction(serial_fraction, p, "gustafson")
+    return serial_fraction + (1 - serial_fraction) * p
+
+
+def karp_flatt(speedup: float, workers: int) -> float:
+    r"""Return the serial share of the work that a measured speed-up speaks of.
+
+    .. math:: e = \frac{1 / S - 1 / p}{1 - 1 / p}
+
+    Amdahl's law solved for its fraction. Measured at several p it tells what is to blame: if e
+    stays the same, work that is not shared; if e grows with p, what sharing itself costs, such as
+    communication. A speed-up above p gives a negative number.
+
+    Parameters
+    ----------
+    speedup : float
+        :math:`S`: the time on one worker divided by that on all, above 0.
+    workers : int
+        :math:`p`, at least 2.
+
+    Raises
+    ------
+    ValueError
+        If the speed-up is not a finite number above 0, or there are fewer than 2 workers.
+
+    References
+    ----------
+    Karp & Flatt 1990, Measuring parallel processor performance, CACM 33(5).
+
+    Examples
+    --------
+    >>> [round(karp_flatt(speedup, p), 3) for speedup, p in ((1.82, 2), (3.08, 4), (4.7, 8))]
+    [0.099, 0.1, 0.1]
+
+    Notes
+    -----
+    Chapter: where the time goes.
+    """
+    p = check_integer(workers, where="karp_flatt", name="workers", at_least=2)
+    if not 0 < speedup < math.inf:
+        raise ValueError(f"karp_flatt: speedup must be a finite number > 0, got {speedup!r}.")
+    return (1 / speedup - 1 / p) / (1 - 1 / p)
+
+
+def _check_fraction(serial_fraction: float, p: int, where: str) -> None:
+    check_integer(p, where=where, name="p", at_least=1)
+    if not 0 <= serial_fraction <= 1:
+        raise ValueError(
+            f"{where}: serial_fraction is the serial share of the time, between 0 and 1; "
+            f"got {serial_fraction!r}."
+        )
+
+
+class Memory(NamedTuple):
+    """Bytes that a rank needs between steps."""
+
+    parameters: int
+    gradients: int
+    optimizer: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self)
+
+
+def zero_memory(
+    n_params: int,
+    p: int,
+    stage: int,
+    *,
+    dtype: DTypeLike | None = np.float64,
+    optimizer_vectors: int = 2,
+) -> Memory:
+    r"""Return the bytes per rank when ranks share out what all of them would hold in full.
+
+    With :math:`\Psi` parameters, mixed precision and Adam, :math:`K = 12`:
+
+    ===== ================= ========================================
+    stage cut in p parts    bytes per rank
+    ===== ================= ========================================
+    0     nothing           :math:`(2 + 2 + K)\, \Psi`
+    1     optimizer state   :math:`2 \Psi + 2 \Psi + K \Psi / p`
+    2     and gradients     :math:`2 \Psi + (2 + K)\, \Psi / p`
+    3     and parameters    :math:`(2 + 2 + K)\, \Psi / p`
+    ===== ================= ========================================
+
+    Activations and buffers are not in it. A part is :math:`\lceil \Psi / p \rceil` numbers.
+
+    Parameters
+    ----------
+    n_params : int
+        :math:`\Psi`.
+    p : int
+        The number of ranks.
+    stage : {0, 1, 2, 3}
+        The stage of ZeRO; 0 is plain data parallelism.
+    dtype : floating-point type or None
+        Of parameters, gradients and optimizer state alike, as in this package. None: mixed
+        precision as in the paper, 2 + 2 bytes, and 4 bytes for each vector of the optimizer, with
+        the float32 copy of the parameters as one more.
+    optimizer_vectors : int
+        Vectors that the optimizer remembers: 2 for Adam, 1 for momentum, 0 for plain SGD.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    Rajbhandari et al. 2020 (ZeRO), section 3.1 and figure 1.
+
+    Examples
+    --------
+    >>> [zero_memory(7_500_000_000, 64, stage, dtype=None).total / 1e9 for stage in range(4)]
+    [120.0, 31.40625, 16.640625, 1.875]
+    >>> zero_memory(1000, 4, stage=1)
+    Memory(parameters=8000, gradients=8000, optimizer=4000)
+
+    Notes
+    -----
+    Chapter: sharded optimizers.
+    """
+    where = "zero_memory"
+    n = check_integer(n_params, where=where, name="n_params", at_least=1)
+    check_integer(p, where=where, name="p", at_least=1)
+    vectors = check_integer(optimizer_vectors, where=where, name="optimizer_vectors", at_least=0)
+    if stage not in (0, 1, 2, 3):
+        raise ValueError(f"{where}: stage must be 0, 1, 2 or 3, got {stage!r}.")
+    size = 2 if dtype is None else np.dtype(dtype).itemsize
+    kept = 4 * (vectors + 1) if dtype is None else size * vectors
+    part = -(-n // p)
+    parameters, gradients, state = (part if stage >= from_ else n for from_ in (3, 2, 1))
+    return Memory(size * parameters, size * gradients, kept * state)
+
+
+def pipeline_bubble(stages: int, micro_batches: int) -> float:
+    r"""Return the share of the time that the stages of a pipeline stand idle.
+
+    .. math:: \frac{p - 1}{m + p - 1}
+
+    for p stages that all take the same time and m micro-batches: GPipe and 1F1B alike. (Narayanan
+    et al. 2021 divide the idle time by the working time instead, which gives (p - 1) / m.)
+
+    References
+    ----------
+    Huang et al. 2019 (GPipe), section 2.3.
+
+    Examples
+    --------
+    >>> pipeline_bubble(stages=4, micro_batches=1), pipeline_bubble(stages=4, micro_batches=12)
+    (0.75, 0.2)
+
+    Notes
+    -----
+    Chapter: pipeline and tensor parallelism.
+    """
+    check_integer(stages, where="pipeline_bubble", name="stages", at_least=1)
+    check_integer(micro_batches, where="pipeline_bubble", name="micro_batches", at_least=1)
+    return (stages - 1) / (micro_batches + stages - 1)
+
+
+def checkpoint_interval(checkpoint_seconds: float, mtbf_seconds: float) -> float:
+    r"""Return how many seconds to train between checkpoints so as to lose the least time.
+
+    .. math:: T = \sqrt{2 C M}
+
+    Writing more often costs more writing, more seldom more work lost per failure. To first order
+    in :math:`C / M`: right while a checkpoint takes much less time than passes between failures.
+
+    Parameters
+    ----------
+    checkpoint_seconds : float
+        :math:`C`: the time to write one, during which nothing is trained.
+    mtbf_seconds : float
+        :math:`M`: the mean time between failures of the whole gang; p ranks that each fail once
+        in F seconds have :math:`M = F / p`.
+
+    Raises
+    ------
+    ValueError
+        If one is not a finite number above 0.
+
+    References
+    ----------
+    Young 1974; Daly 2006 has the higher orders.
+
+    Examples
+    --------
+    >>> checkpoint_interval(checkpoint_seconds=2, mtbf_seconds=10_000)
+    200.0
+
+    Notes
+    -----
+    Chapter: when workers die.
+    """
+    for name, value in (("checkpoint_seconds", checkpoint_seconds), ("mtbf_seconds", mtbf_seconds)):
+        if not 0 < value < math.inf:
+            raise ValueError(
+                f"checkpoint_interval: {name} must be a finite number > 0, got {value!r}."
+            )
+    return math.sqrt(2 * checkpoint_seconds * mtbf_seconds)

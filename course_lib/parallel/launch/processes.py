@@ -1,0 +1,214 @@
+"""Processes of this machine as ranks, without a cluster: what benchmarks and small runs need.
+
+The process that started the ranks hears when one of them ends, and stops the others.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from course_lib.arrays import check_integer
+from course_lib.parallel.collectives import barrier
+from course_lib.parallel.comm import Comm, Counters, Pipes
+from course_lib.parallel.comm.outcome import Outcome, first_cause, results
+from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
+
+# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
+_GRACE = 10.0
+
+
+def watch(
+    processes: Sequence[BaseProcess],
+    drivers: Sequence[Connection],
+    timeout: float,
+    on_report: Callable[[Mapping[str, Any]], None] | None,
+) -> list[Any]:
+    """Wait until every rank has ended; return the values by rank, or raise the first cause.
+
+    Parameters
+    ----------
+    processes : sequence of Process
+        By rank.
+    drivers : sequence of Connection
+        A pipe to each.
+    timeout : float
+        Seconds that the ranks have to start.
+    on_report : callable or None
+        Called with each message that a rank reports.
+    """
+    rank_of = {pipe: rank for rank, pipe in enumerate(drivers)}
+    outcomes: dict[int, Outcome] = {}
+    deadline: float | None = time.monotonic() + timeout
+    stopped = False
+    while rank_of:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = wait(list(rank_of), left)
+        if not ready and stopped:
+            break  # some rank computes on and on; the failure that stopped the others is the news
+        if not ready:
+            raise CommTimeout(
+                f"the {len(processes)} processes did not start within {timeout:g} s; on a machine "
+                "that is busy, or imports slowly, pass a larger timeout."
+            )
+        for pipe in ready:
+            rank = rank_of[pipe]  # type: ignore[index]
+            try:
+                kind, content = drivers[rank].recv()
+            except (EOFError, OSError):
+                outcomes.setdefault(rank, _lost(rank, processes[rank]))
+                kind, content = "outcome", outcomes[rank]
+            if kind == "outcome":
+                outcomes.setdefault(rank, content)
+                del rank_of[pipe]  # type: ignore[arg-type]
+            elif kind == "started" and not stopped:
+                deadline = None
+            elif kind == "abort":
+                _stop(drivers, content)
+            elif kind == "report" and on_report is not None:
+                on_report(content)
+        if not stopped and (error := first_cause(list(outcomes.values()))):
+            stopped, deadline = True, time.monotonic() + _GRACE
+            _stop(drivers, str(error))
+    return results(list(outcomes.values()))
+
+
+def _stop(drivers: Sequence[Connection], reason: str) -> None:
+    for pipe in drivers:
+        with suppress(OSError):  # that one has ended
+            pipe.send(reason)
+
+
+def _lost(rank: int, process: BaseProcess) -> Outcome:
+    process.join(1.0)
+    code = process.exitcode
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited ({code})"
+    error: ParallelError = WorkerLost(
+        f"the process of rank {rank} {how} before its function had returned. If it did not even "
+        'start: a script must do its work under `if __name__ == "__main__"`, because each '
+        "process imports it.",
+        rank=rank,
+    )
+    return Outcome(rank, error=error)
+
+
+def run_processes(
+    size: int,
+    fn: Callable[..., Any],
+    *args: Any,
+    timeout: float = 60.0,
+    on_report: Callable[[Mapping[str, Any]], None] | None = None,
+    **kwargs: Any,
+) -> list[Any]:
+    """Run ``fn(comm, *args, **kwargs)`` as `size` ranks, each a new process of this machine.
+
+    Parameters
+    ----------
+    size : int
+        The number of ranks.
+    fn : callable
+        The program of a rank: a function of a module, because the processes import it from
+        there. A script must do its work under ``if __name__ == "__main__"``.
+    *args, **kwargs
+        Sent to each process.
+    timeout : float
+        Seconds that one wait may take: for the processes to start, for a message. The whole run
+        may take longer.
+    on_report : callable, optional
+        Called, in the caller's thread, with each message that a rank reports.
+
+    Returns
+    -------
+    list
+        What `fn` returned, by rank.
+
+    Raises
+    ------
+    RankFailed
+        If `fn` raised; its exception is the cause. Other ranks are stopped.
+    WorkerLost
+        If a process was killed.
+    CommTimeout
+        If a rank waited in vain.
+    TypeError
+        If `fn` or an argument can not be sent to another process.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.collectives import all_agree
+    >>> run_processes(2, all_agree, True)
+    [True, True]
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+    check_integer(size, where="run_processes", name="size", at_least=1)
+    try:
+        program = pickle.dumps((fn, args, kwargs))
+    except Exception as error:
+        raise TypeError(
+            f"run_processes: {fn!r} or an argument can not be sent to another process ({error}); "
+            "pass a function defined at the top of a module, and plain data."
+        ) from error
+    # Not forked: a copy of a process with threads (PyTorch's, NumPy's) may hang at once.
+    context = multiprocessing.get_context("spawn")
+    pipes: list[dict[int, Connection]] = [{} for _ in range(size)]
+    for a in range(size):
+        for b in range(a + 1, size):
+            pipes[a][b], pipes[b][a] = context.Pipe()
+    drivers, processes = [], []
+    try:
+        for rank in range(size):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_main, args=(rank, pipes[rank], theirs, timeout, program), daemon=True
+            )
+            process.start()
+            drivers.append(ours)
+            processes.append(process)
+            # Our copies must go, or nobody would ever see that the other end is closed.
+            for pipe in (theirs, *pipes[rank].values()):
+                pipe.close()
+        return watch(processes, drivers, timeout, on_report)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+            process.close()
+
+
+def _main(
+    rank: int, peers: Mapping[int, Connection], driver: Connection, timeout: float, program: bytes
+) -> None:
+    """Run one rank; what it raises is sent to the driver."""
+    comm = Pipes(rank, peers, driver, timeout)
+    try:
+        _handshake(comm)
+        driver.send(("started", None))
+        fn, args, kwargs = pickle.loads(program)
+        outcome = Outcome(rank, value=fn(comm, *args, **kwargs))
+        message = pickle.dumps(("outcome", outcome))
+    except BaseException as error:
+        outcome = Outcome(
+            rank, error=error, step=comm.step, worker=f"process {os.getpid()}"
+        ).portable()
+        message = pickle.dumps(("outcome", outcome))
+    driver.send_bytes(message)
+    comm.leave()
+
+
+def _handshake(comm: Comm) -> None:
+    """Wait until all ranks have started; what follows then measures the program only."""
+    timeout, comm.timeout = comm.timeout, 2 * comm.timeout  # the driver gives up first
+    barrier(comm)
+    comm.timeout, comm.counters = timeout, Counters()

@@ -1,0 +1,147 @@
+"""A gang is one function run as n ranks, one per Dask worker, that succeed or fail as one.
+
+Dask runs independent tasks and may run each whenever and wherever it likes; ranks need each
+other. So the driver here takes the workers it wants under a lock, places one task on each, and
+watches: when a rank raises or a worker is lost, it stops the survivors and reports the first
+cause. It is the only one to decide that, so ranks can not disagree.
+
+The shape follows XGBoost's Dask module (``xgboost/python-package/xgboost/dask``).
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from distributed import Client
+
+from course_lib.arrays import check_integer
+from course_lib.parallel.channels import OnChannel
+from course_lib.parallel.errors import MoreWorkers
+from course_lib.parallel.launch.cluster import connect
+from course_lib.parallel.launch.watch import Program, Report, Watch
+from course_lib.parallel.launch.workers import (
+    choose_workers,
+    equip_workers,
+    hold_workers,
+    idle,
+)
+
+__all__ = ["gang", "launch"]
+
+
+def gang(
+    client: Client | str | None,
+    fn: Callable[..., Any],
+    n: int,
+    *args: Any,
+    timeout: float = 60.0,
+    on_report: Report | None = None,
+    comm: str = "auto",
+    **kwargs: Any,
+) -> list[Any]:
+    """Run ``fn(comm, *args, **kwargs)`` as one rank per worker, or fail as one.
+
+    Parameters
+    ----------
+    client : Client, str or None
+        A client of a Dask cluster, the address of its scheduler, or None for a private cluster.
+    fn : callable
+        The program of a rank; ``comm.rank`` tells it which one it is.
+    n : int
+        The number of ranks.
+    *args, **kwargs
+        Sent to each worker once. To be treated as read-only.
+    timeout : float
+        Seconds that any one wait may take: for workers to join, for other runs to free them, for
+        the ranks to start, for a message. The whole run may take longer.
+    on_report : callable, optional
+        Called, in the caller's thread, with each message that a rank reports.
+    comm : {"auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl"}
+        The channel; ``"auto"``: shared memory between ranks of one host, see
+        :mod:`course_lib.parallel.channels`.
+
+    Returns
+    -------
+    list
+        What `fn` returned, by rank.
+
+    Raises
+    ------
+    NotEnoughWorkers
+        If the cluster does not have n workers within the timeout.
+    WorkersBusy
+        If another run does not free them within the timeout.
+    RankFailed
+        If `fn` raised; its exception is the cause.
+    WorkerLost
+        If a worker's process ended.
+    CommTimeout
+        If a rank waited in vain.
+    ClusterUnreachable
+        If the scheduler cannot be reached.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.collectives import all_agree
+    >>> gang(None, lambda comm: (comm.rank, all_agree(comm, True)), 2)
+    [(0, True), (1, True)]
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+    check_integer(n, where="gang", name="n", at_least=1)
+    program = (OnChannel(fn, comm), args, kwargs)
+    return launch(client, program, (n, n), timeout=timeout, on_report=on_report)
+
+
+def launch(
+    client: Client | str | None,
+    program: Program,
+    workers: tuple[int, int],
+    *,
+    timeout: float,
+    on_report: Report | None = None,
+    avoid: Collection[str] = (),
+    regroup: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> list[Any]:
+    """Run a program as :func:`gang` does, with as many ranks as there are workers for.
+
+    Parameters
+    ----------
+    client, timeout, on_report
+        See :func:`gang`.
+    program : (fn, args, kwargs)
+        What each rank runs.
+    workers : (int, int)
+        The least and the most ranks. Fewer than the most are taken if no more workers have come
+        after a few seconds.
+    avoid : collection of str
+        Addresses of workers that do not answer.
+    regroup : callable, optional
+        Told each message that a rank reports, it says whether this is a moment to begin anew with
+        more workers, if more have come.
+
+    Raises
+    ------
+    MoreWorkers
+        If it was, and they have; all ranks have been told to stop.
+    ParallelError
+        As :func:`gang`.
+    """
+    with connect(client, workers=workers[1], timeout=timeout) as own:
+        addresses = choose_workers(own, workers, timeout, avoid)
+        with hold_workers(own, addresses, timeout):
+            equip_workers(own, addresses, timeout)
+
+            def hear(message: Mapping[str, Any]) -> None:
+                if on_report is not None:
+                    on_report(message)
+                missing = len(addresses) < workers[1]
+                if regroup is not None and missing and regroup(message) and idle(own, avoid):
+                    raise MoreWorkers("the ranks were stopped to begin anew with more workers.")
+
+            return Watch(own, addresses, hear).run(program, timeout)

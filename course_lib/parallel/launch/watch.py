@@ -1,0 +1,296 @@
+"""The driver's view of one run: place the ranks, watch them, stop the others when one fails.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+from distributed import Client, Future, KilledWorker, get_worker
+from distributed.client import FutureCancelledError
+
+from course_lib.parallel.collectives import barrier
+from course_lib.parallel.comm import Counters, DaskComm
+from course_lib.parallel.comm.dask_comm import ABORT, Mailboxes, topic
+from course_lib.parallel.comm.outcome import Outcome, first_cause
+from course_lib.parallel.errors import (
+    Aborted,
+    ClusterUnreachable,
+    CommTimeout,
+    Moved,
+    ParallelError,
+    WorkerLost,
+    WorkersBusy,
+)
+from course_lib.parallel.launch.workers import answers, ask
+
+Program: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
+"""The function of a rank, its arguments, its keyword arguments."""
+
+
+def run_rank(
+    generation: str, rank: int, addresses: Sequence[str], timeout: float, program: Program
+) -> Outcome:
+    """Run a rank inside a Dask task; what it raises is returned, not raised.
+
+    An exception that leaves a task is logged by the worker, and may be retried by Dask; the
+    driver wants neither.
+    """
+    worker = get_worker()
+    if worker.address != addresses[rank]:
+        return Outcome(
+            rank,
+            error=Moved(f"rank {rank} was moved from {addresses[rank]} to {worker.address}"),
+            worker=addresses[rank],
+        )
+    comm = None
+    fn, args, kwargs = program
+    try:
+        comm = DaskComm(worker, generation, rank, addresses, timeout)
+        _handshake(comm)
+        outcome = Outcome(rank, value=fn(comm, *args, **kwargs), worker=worker.address)
+    except BaseException as error:
+        step = None if comm is None else comm.step
+        outcome = Outcome(rank, error=error, step=step, worker=worker.address).portable()
+    finally:
+        Mailboxes.of(worker).leave(generation, f"the run has ended on rank {rank}")
+    return outcome
+
+
+def submit_rank(
+    client: Client,
+    generation: str,
+    rank: int,
+    addresses: Sequence[str],
+    timeout: float,
+    program: Future[Any],
+) -> Future[Any]:
+    """Place one rank on its worker; the future's result will be its Outcome."""
+    return client.submit(
+        run_rank,
+        generation,
+        rank,
+        addresses,
+        timeout,
+        program,
+        key=f"rank-{generation}-{rank}",
+        workers=[addresses[rank]],
+        # A task bound to a worker that has died would wait for it for ever. Let Dask move it
+        # instead: on the wrong worker it ends at once.
+        allow_other_workers=True,
+        # A pure function's result may be taken from an earlier run, or computed anew.
+        pure=False,
+        retries=0,
+    )
+
+
+def fetch_outcome(
+    client: Client, future: Future[Any], rank: int, worker: str, timeout: float
+) -> Outcome | None:
+    """Return how a rank whose task is done has ended; None if its worker was lost.
+
+    Raises
+    ------
+    TimeoutError
+        If the worker does not hand it over.
+    """
+    error: BaseException
+    if future.status == "finished":
+        try:
+            outcome: Outcome = future.result(timeout=timeout)
+        except FutureCancelledError:  # the worker died before its result was fetched
+            return None
+        return None if isinstance(outcome.error, Moved) else outcome
+    if future.status == "error":
+        error = future.exception(timeout=timeout)
+        return None if isinstance(error, KilledWorker) else Outcome(rank, None, error, None, worker)
+    if client.status != "running":
+        error = ClusterUnreachable("the connection to the scheduler was lost during the run.")
+    else:
+        error = Aborted(f"the task of rank {rank} was cancelled.")
+    return Outcome(rank, error=error)
+
+
+def _handshake(comm: DaskComm) -> None:
+    """Wait until all ranks have started; what follows then measures the program only."""
+    # The driver gives up first: it knows why.
+    timeout, comm.timeout = comm.timeout, 2 * comm.timeout
+    barrier(comm)
+    comm.timeout, comm.counters = timeout, Counters()
+    if comm.rank == 0:
+        comm.tell_driver({"started": True})
+
+
+Report: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
+_GRACE = 10.0
+
+
+class Watch:
+    """One run on given workers; used once.
+
+    Parameters
+    ----------
+    client : Client
+        A client of our own: its event handlers are ours.
+    addresses : sequence of str
+        The worker of each rank.
+    on_report : callable or None
+        Called in the caller's thread with each message that a rank reports.
+    """
+
+    def __init__(self, client: Client, addresses: Sequence[str], on_report: Report | None) -> None:
+        self._client = client
+        self._addresses = list(addresses)
+        self._on_report = on_report
+        self._generation = uuid.uuid4().hex
+        self._outcomes: dict[int, Outcome] = {}
+        self._silent: list[str] = []  # workers that do not answer
+        self._failed = False
+        self._deadline: float | None = None
+        # Callbacks come from Dask's threads; everything is decided in the caller's thread.
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def run(self, program: Program, timeout: float) -> list[Any]:
+        """Run the program on every worker; return the values by rank, or raise the first cause."""
+        client = self._client
+        for address in self._addresses:
+            # Not the topic "all": it carries events that Dask cannot serialise (a broadcast by
+            # any client of the cluster is enough), and then drops the listener's connection.
+            client.subscribe_topic(address, partial(self._hear_worker, address))
+        client.subscribe_topic(topic(self._generation), self._hear_rank)
+        futures: list[Future[Any]] = []
+        try:
+            # To one worker; the others fetch it from there when their rank starts.
+            [scattered] = client.scatter(
+                [program], workers=self._addresses[:1], hash=False, timeout=timeout
+            )
+            for rank in range(len(self._addresses)):
+                futures.append(
+                    submit_rank(client, self._generation, rank, self._addresses, timeout, scattered)
+                )
+                futures[rank].add_done_callback(
+                    lambda future, rank=rank: self._events.put(
+                        partial(self._done, rank, future, timeout)
+                    )
+                )
+            for worker in set(self._addresses) - set(client.nthreads()):
+                self._lose(worker)  # before the subscription was heard
+            self._wait(timeout)
+        except BaseException:
+            self._stop("the run was interrupted in the driver")
+            raise
+        finally:
+            client.cancel(futures, force=True)
+        return [self._outcomes[rank].value for rank in range(len(self._addresses))]
+
+    def _hear_worker(self, address: str, event: tuple[float, Mapping[str, Any]]) -> None:
+        _, message = event
+        if message.get("action") == "remove-worker":
+            self._events.put(lambda: self._lose(address))
+
+    def _hear_rank(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        _, message = event
+        if "started" in message:
+            self._events.put(self._start)
+        elif self._on_report is not None:
+            self._events.put(partial(self._on_report, message["report"]))
+
+    def _wait(self, timeout: float) -> None:
+        """Handle events until every rank has ended; on a failure, stop the survivors."""
+        self._deadline = time.monotonic() + timeout
+        while len(self._outcomes) < len(self._addresses):
+            try:
+                self._next_event(timeout)()
+            except queue.Empty:
+                if self._failed:
+                    break
+                self._look_after_silent(timeout)
+            if not self._failed and (error := first_cause(list(self._outcomes.values()))):
+                self._failed = True
+                self._stop(str(error))
+                self._deadline = time.monotonic() + _GRACE
+        cause = first_cause(list(self._outcomes.values()))
+        if cause is not None:
+            self._explain(cause)
+            raise cause
+
+    def _next_event(self, timeout: float) -> Callable[[], None]:
+        """Wait for an event: until the ranks have started, or stopped, or, between, for so long."""
+        if self._deadline is not None:
+            timeout = max(0.0, self._deadline - time.monotonic())
+        return self._events.get(timeout=timeout)
+
+    def _look_after_silent(self, timeout: float) -> None:
+        """Nothing was heard for long: ask the workers, as a frozen process breaks no connection."""
+        for rank, address in enumerate(self._addresses):
+            if rank not in self._outcomes and not answers(self._client, address, timeout):
+                text = f"worker {address}, which runs rank {rank}, did not answer for {timeout:g} s"
+                self._mark_silent(rank, text)
+        if self._deadline is not None and not self._silent:
+            raise WorkersBusy(
+                f"the ranks did not start within {timeout:g} s; their workers are probably "
+                "busy with other tasks. Wait for these, use fewer workers, or raise timeout=."
+            )
+
+    def _mark_silent(self, rank: int, what: str) -> None:
+        worker, text = self._addresses[rank], f"{what}: its process, machine or network is frozen."
+        error = CommTimeout(text, rank=rank, worker=worker)
+        self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=worker))
+        self._silent.append(worker)
+
+    def _start(self) -> None:
+        if not self._failed:
+            self._deadline = None
+
+    def _explain(self, cause: ParallelError) -> None:
+        """Add what only the driver knows: how far the others were, and who did not stop."""
+        steps = [outcome.step for outcome in self._outcomes.values() if outcome.step is not None]
+        if isinstance(cause, WorkerLost) and cause.step is None and steps:
+            cause.step = max(steps)
+            cause.add_note(f"The other ranks were in step {cause.step}.")
+        left = {r: a for r, a in enumerate(self._addresses) if r not in self._outcomes}
+        cause.stuck = (*self._silent, *left.values())
+        for rank, address in left.items():
+            cause.add_note(
+                f"Rank {rank} on {address} did not stop within {_GRACE:g} s; if its worker "
+                f"stays busy, restart it: client.restart_workers([{address!r}])."
+            )
+
+    def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
+        worker = self._addresses[rank]
+        try:
+            outcome = fetch_outcome(self._client, future, rank, worker, timeout)
+        except TimeoutError:
+            text = f"worker {worker} did not hand over what rank {rank} returned within"
+            return self._mark_silent(rank, f"{text} {timeout:g} s")
+        if outcome is None:
+            return self._lose(worker)
+        self._outcomes.setdefault(rank, outcome)
+
+    def _lose(self, worker: str) -> None:
+        rank = self._addresses.index(worker)
+        error = WorkerLost(
+            f"worker {worker} was lost while it ran rank {rank}: its process was killed or ran "
+            "out of memory, or its machine or network went away. The other ranks were stopped, "
+            "and the cluster can be used again.",
+            rank=rank,
+            worker=worker,
+        )
+        # A rank that had already ended keeps its outcome.
+        self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=worker))
+
+    def _stop(self, reason: str) -> None:
+        """Make the ranks that still run stop at their present or next message."""
+        running = [a for rank, a in enumerate(self._addresses) if rank not in self._outcomes]
+        running += self._silent  # they may wake up
+        # A worker that does not answer must not keep us: all have been called when we give up.
+        ask(self._client, running, ABORT, generation=self._generation, reason=reason)

@@ -1,0 +1,213 @@
+"""What to search: for each hyper-parameter its choices, or a distribution to draw from.
+
+A space is a dictionary from name to a sequence of choices or a distribution; a configuration is a
+dictionary from name to one value. The i-th configuration drawn depends on the seed and on i only,
+so more draws never change the first ones.
+
+Chapter: search.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from course_lib.arrays import check_integer
+
+
+@dataclass(frozen=True)
+class Distribution(ABC):
+    """A range to draw from.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends.
+
+    Raises
+    ------
+    ValueError
+        If `low` is not below `high`, or not a possible value.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(
+                f"{type(self).__name__}: expected finite ends with low < high, got {self.low!r} "
+                f"and {self.high!r}."
+            )
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> float | int:
+        """Draw one value, a Python number."""
+
+
+@dataclass(frozen=True)
+class Uniform(Distribution):
+    """All values between low and high alike.
+
+    Examples
+    --------
+    >>> 0 <= Uniform(0, 0.5).draw(np.random.default_rng(0)) < 0.5
+    True
+    """
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw one value."""
+        return float(rng.uniform(self.low, self.high))
+
+
+@dataclass(frozen=True)
+class LogUniform(Distribution):
+    """All orders of magnitude alike: for learning rates and other factors.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> below = sum(LogUniform(1e-4, 1).draw(rng) < 1e-2 for _ in range(1000))
+    >>> 450 < below < 550  # half of the orders of magnitude, half of the draws
+    True
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise ValueError(f"LogUniform: low must be above 0, got {self.low!r}.")
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw one value."""
+        return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+
+
+@dataclass(frozen=True)
+class Integers(Distribution):
+    """All integers from low to high alike, both ends included.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> sorted({Integers(1, 3).draw(rng) for _ in range(100)})
+    [1, 2, 3]
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("low", "high"):
+            if not isinstance(getattr(self, name), (int, np.integer)):
+                raise TypeError(
+                    f"Integers: {name} must be an integer, got {getattr(self, name)!r}."
+                )
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw one value."""
+        return int(rng.integers(int(self.low), int(self.high), endpoint=True))
+
+
+Space: TypeAlias = Mapping[str, Sequence[Any] | Distribution]
+
+
+Config: TypeAlias = dict[str, Any]
+
+
+def every(space: Space) -> list[Config]:
+    """Return all configurations of a space of choices; the last name changes fastest.
+
+    Parameters
+    ----------
+    space : mapping of str to sequence
+        The choices for each name.
+
+    Raises
+    ------
+    ValueError
+        If a name has no choices, or a distribution, which has no end of values.
+
+    Examples
+    --------
+    >>> every({"lr": [0.1, 0.01], "width": [8, 16]})  # doctest: +NORMALIZE_WHITESPACE
+    [{'lr': 0.1, 'width': 8}, {'lr': 0.1, 'width': 16},
+     {'lr': 0.01, 'width': 8}, {'lr': 0.01, 'width': 16}]
+
+    Notes
+    -----
+    Chapter: search.
+    """
+    _check(space)
+    choices: list[Sequence[Any]] = []
+    for name, values in space.items():
+        if isinstance(values, Distribution):
+            raise ValueError(
+                f"grid: {name!r} is a distribution, {values!r}, and has no list of values; give "
+                "choices such as [0.1, 0.01], or search at random."
+            )
+        choices.append(values)
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*choices)]
+
+
+def sample(space: Space, n: int, *, seed: int) -> list[Config]:
+    """Draw n configurations.
+
+    Parameters
+    ----------
+    space : mapping of str to sequence or Distribution
+        Choices, all alike, or a distribution for each name.
+    n : int
+        How many.
+    seed : int
+        Decides which.
+
+    Raises
+    ------
+    ValueError
+        If a name has no choices, or a number is out of range.
+
+    References
+    ----------
+    Bergstra & Bengio 2012: when few of the hyper-parameters matter, which is usual, random draws
+    try more different values of those than a grid of the same size.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.search import LogUniform
+    >>> space = {"width": [8, 16, 32], "lr": LogUniform(1e-3, 1e-1)}
+    >>> sample(space, 2, seed=0) == sample(space, 5, seed=0)[:2]
+    True
+
+    Notes
+    -----
+    Chapter: search.
+    """
+    n = check_integer(n, where="sample", name="n", at_least=1)
+    seed = check_integer(seed, where="sample", name="seed", at_least=0)
+    _check(space)
+    configs = []
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        configs.append(
+            {
+                name: values.draw(rng)
+                if isinstance(values, Distribution)
+                else values[int(rng.integers(len(values)))]
+                for name, values in space.items()
+            }
+        )
+    return configs
+
+
+def _check(space: Space) -> None:
+    for name, values in space.items():
+        if isinstance(values, str) or not isinstance(values, (Sequence, Distribution)):
+            raise TypeError(
+                f"space: {name!r} must have a list of choices or a distribution, got {values!r}."
+            )
+        if isinstance(values, Sequence) and len(values) == 0:
+            raise ValueError(f"space: {name!r} has no choices.")

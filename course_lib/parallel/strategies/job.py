@@ -1,0 +1,288 @@
+"""A strategy is how the ranks share the work of a step; the loop around the steps is the same.
+
+A strategy describes, as a frozen dataclass whose ``repr`` documents the experiment. What changes
+while a training runs (parameters, the optimizer's state, buffers) lives in a session, which each
+rank starts for itself.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from course_lib.arrays import Array
+from course_lib.evaluation import History
+from course_lib.network import Network
+from course_lib.optimizers import Optimizer, State
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.comm import Comm
+
+if TYPE_CHECKING:
+    from course_lib.network import Network
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A place in a training.
+
+    Attributes
+    ----------
+    epoch, step : int
+        The next step to take: of which epoch, and which within it, from 0.
+    taken : int
+        Steps taken since the beginning.
+    losses : list of float
+        Per rank: its part of the losses of the epoch under way, summed over rows.
+    history : dict of lists
+        Of the epochs that have ended.
+
+    Examples
+    --------
+    >>> Progress(epoch=1, step=2, taken=8, losses=[1.5, 2.5]).loss(0, 2)
+    1.5
+    """
+
+    epoch: int = 0
+    step: int = 0
+    taken: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: History = field(default_factory=dict)
+
+    def loss(self, rank: int, size: int) -> float:
+        """Return what one of `size` ranks goes on with.
+
+        As many ranks as before have their own parts back, and the sum will have the same bits; if
+        the number has changed, rank 0 takes all.
+        """
+        if len(self.losses) == size:
+            return self.losses[rank]
+        return sum(self.losses) if rank == 0 else 0.0
+
+
+class Model(Protocol):
+    """What computes gradients: a Network, or its twin in another library."""
+
+    @property
+    def loss_and_grad(self) -> Callable[..., tuple[float, Array]]:
+        """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
+        ...
+
+
+class Session(Protocol):
+    """One rank's part of a training under way: parameters, optimizer state, buffers.
+
+    All ranks call the same methods in the same order.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def step(self, rows: Array, epoch: int, step: int) -> float:
+        """Take one step; collective.
+
+        Parameters
+        ----------
+        rows : array of int, shape (batch,)
+            The rows of the GLOBAL batch, the same on every rank.
+        epoch, step : int
+            Counted from 0; the step within its epoch. With the seed they decide dropout's noise.
+
+        Returns
+        -------
+        float
+            This rank's part of the mean loss of the batch; the parts of all ranks add up to it.
+        """
+        ...
+
+    def gather(self) -> tuple[Array, State]:
+        """Return the parameters and the optimizer's complete state; collective.
+
+        Called at the end of an epoch and for a checkpoint; the training goes on afterwards as if
+        it had not been.
+
+        Returns
+        -------
+        theta : array, shape (n_params,)
+            Laid out as the serial run's, the same bits on every rank; not to be changed, and good
+            until the next step.
+        state : dict
+            Of the optimizer, as the serial run's; needed on rank 0 only.
+        """
+        ...
+
+    def extra(self) -> dict[str, Array]:
+        """Return what else a resumed run needs to go on bit by bit; collective.
+
+        Returns
+        -------
+        dict of str to array
+            Complete on rank 0: what belongs to one rank has its number in the name. Empty for
+            most strategies. A resumed session finds it in ``job.extra``.
+        """
+        ...
+
+
+class Strategy(Protocol):
+    """How the ranks work together; a frozen dataclass.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
+        """Begin, or go on with, a training on one rank.
+
+        Parameters
+        ----------
+        comm : Comm
+            This rank's communicator.
+        job : Job
+            The same on every rank; not to be changed. ``job.state`` is None at a fresh start.
+        clock : Stopwatch
+            Where to book time as "compute", "communication" or "input".
+        """
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A strategy that can tell beforehand what would fail on every rank.
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """Raise ValueError if this can not train `net` on the least or the most of workers.
+
+        Parameters
+        ----------
+        net : Network
+            What is to be trained.
+        workers : (int, int)
+            The least and the most ranks.
+        backend : {"numpy", "torch"}
+            What computes the gradients.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where and how often rank 0 saves.
+
+    Attributes
+    ----------
+    directory : str
+        One per run; rank 0 and the driver must both see it.
+    every : int or None
+        Steps from one checkpoint to the next; None for one at the end of each epoch.
+    keep : int
+        How many are left.
+    """
+
+    directory: str
+    every: int | None = None
+    keep: int = 3
+
+    def due(self, taken: int, *, epoch_ends: bool = False) -> bool:
+        """Say whether a checkpoint is due after so many steps.
+
+        Examples
+        --------
+        >>> Saving("run", every=10).due(20), Saving("run").due(20)
+        (True, False)
+        >>> Saving("run", every=10).due(24, epoch_ends=True)
+        False
+        """
+        return epoch_ends if self.every is None else taken % self.every == 0
+
+
+BACKENDS = ("numpy", "torch")
+"""What a model is computed with, by the name of the backend."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every rank of a training knows; shared, and so not to be changed.
+
+    Attributes
+    ----------
+    net : Network
+        What is trained.
+    optimizer : Optimizer
+        How to step.
+    theta : array, shape (n_params,)
+        Where to start, or go on.
+    x, y : array
+        The training data.
+    batch_size : int
+        Rows per step over all ranks together.
+    strategy : Strategy
+        How the ranks work together.
+    epochs : int
+        Passes over the data, counted from the very beginning.
+    seed : int
+        Of the order of rows and of dropout's noise.
+    backend : str
+        What computes the gradients, of :data:`BACKENDS`.
+    validation : (x, y) or None
+        Held-out data.
+    stop : callable or None
+        Says, of a history, whether to stop.
+    report : bool
+        Whether anybody listens to rank 0.
+    state : dict or None
+        The optimizer's state to go on from; None at a fresh start.
+    extra : dict of str to array
+        What the strategy remembered, see :meth:`Session.extra
+        <course_lib.parallel.strategies.job.Session.extra>`.
+    progress : Progress
+        Where to go on.
+    saving : Saving or None
+        Where and how often to save.
+    config : dict of str to str
+        What decides the training, in words, for the checkpoints.
+    virtual_shards : int or None
+        In how many pieces sums over validation rows are cut; None for one per rank.
+    """
+
+    net: Network
+    optimizer: Optimizer
+    theta: Array
+    x: Array
+    y: Array
+    batch_size: int
+    strategy: Strategy
+    epochs: int = 1
+    seed: int = 0
+    backend: str = "numpy"
+    validation: tuple[Array, Array] | None = None
+    stop: Callable[[History], bool] | None = None
+    report: bool = False
+    state: State | None = None
+    extra: Mapping[str, Array] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    saving: Saving | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+    virtual_shards: int | None = None
+
+    def model(self, rows: int) -> tuple[Model, dict[str, Any]]:
+        """Return what computes gradients of at most `rows` rows, and the options it wants.
+
+        Use as ``model.loss_and_grad(theta, x, y, denominator=n, out=gradient, **options)``.
+        """
+        if self.backend == "torch":
+            from course_lib.parallel.strategies.torch_backend import TorchModel
+
+            return TorchModel(self.net), {}
+        return self.net, {"workspace": self.net.workspace(rows, self.theta.dtype)}

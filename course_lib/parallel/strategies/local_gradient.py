@@ -1,0 +1,180 @@
+"""A rank's share of a batch, and the gradient of these rows.
+
+Sums are divided by the size of the whole batch, so that the gradients of all shares, of whatever
+sizes, only need to be added.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from course_lib.arrays import Array
+from course_lib.layers import noise
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.collectives import shard
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.strategies.job import Job, Model
+
+
+class RowNoise:
+    """A generator that yields rows start..stop of what `rng` would yield for all rows.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The serial run's generator; must be a PCG64, as ``np.random.default_rng`` makes it.
+    rows : slice
+        The rows of this rank.
+    total : int
+        The number of rows of the whole batch.
+
+    Raises
+    ------
+    TypeError
+        If the generator cannot jump this way.
+
+    Examples
+    --------
+    >>> whole = np.random.default_rng(0).random((5, 2))
+    >>> part = RowNoise(np.random.default_rng(0), slice(1, 3), 5).random((2, 2))
+    >>> bool(np.all(part == whole[1:3]))
+    True
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def __init__(self, rng: np.random.Generator, rows: slice, total: int) -> None:
+        if not isinstance(rng.bit_generator, np.random.PCG64):
+            raise TypeError(
+                f"RowNoise: expected a generator made by np.random.default_rng (PCG64), got one "
+                f"on {type(rng.bit_generator).__name__}, which consumes its numbers differently."
+            )
+        self._rng, self._bits = rng, rng.bit_generator
+        self._rows, self._total = rows, total
+
+    def random(self, size: Any, /) -> Array:
+        """Draw this rank's rows of a matrix of uniform numbers; `size` is (rows, width)."""
+        rows, width = size
+        start, stop = self._rows.start, self._rows.stop
+        if rows != stop - start:
+            raise ValueError(f"RowNoise: made for {stop - start} rows, asked for {rows}.")
+        self._bits.advance(start * width)
+        drawn = self._rng.random((rows, width))
+        self._bits.advance((self._total - stop) * width)
+        return drawn
+
+
+class LocalGradient:
+    """The gradient of one rank's rows of a batch, dropout's noise included.
+
+    Parameters
+    ----------
+    comm : Comm
+        Tells which rows are this rank's, see :func:`shard`.
+    job : Job
+        The training run.
+    clock : Stopwatch
+        Where to book the time that reading rows takes.
+    """
+
+    def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
+        self._comm, self._job, self._clock = comm, job, clock
+        # Rank 0 never has fewer rows than another.
+        largest = shard(min(job.batch_size, len(job.x)), 0, comm.size).stop
+        self._model, self._options = job.model(largest)
+
+    def __call__(
+        self,
+        theta: Array,
+        rows: Array,
+        epoch: int,
+        step: int,
+        *,
+        out: Array,
+        denominator: int | None = None,
+    ) -> float:
+        """Write the gradient to `out`; return this rank's part of the loss.
+
+        Parameters
+        ----------
+        theta : array, shape (n_params,)
+            Where the gradient is taken.
+        rows : array of int, shape (batch,)
+            The rows of the global batch; this rank takes its part of them.
+        epoch, step : int
+            Decide the noise.
+        out : array, shape (n_params,)
+            Overwritten; zero if this rank has no rows.
+        denominator : int, optional
+            What sums are divided by; the rows of the global batch unless given.
+        """
+        job = self._job
+        part = shard(len(rows), self._comm.rank, self._comm.size)
+        rng = noise(job.seed, epoch, step) if job.net.has_noise else None
+        return gradient_of(
+            self._model, theta, job.x, job.y, rows, part,
+            out=out, rng=rng, denominator=denominator, clock=self._clock, **self._options,
+        )  # fmt: skip
+
+
+def gradient_of(
+    model: Model,
+    theta: Array,
+    x: Array,
+    y: Array,
+    rows: Array,
+    part: slice,
+    *,
+    out: Array,
+    rng: np.random.Generator | None = None,
+    denominator: int | None = None,
+    clock: Stopwatch | None = None,
+    **options: Any,
+) -> float:
+    """Compute the loss and gradient of ``rows[part]`` as a part of the batch `rows`.
+
+    Parameters
+    ----------
+    model : Network
+        What computes the gradient.
+    theta : array, shape (n_params,)
+        Where it is taken.
+    x, y : array
+        All inputs, all targets.
+    rows : array of int, shape (batch,)
+        The rows of the global batch.
+    part : slice
+        Which of them.
+    out : array, shape (n_params,)
+        Overwritten by the gradient; by zeros if there are no rows.
+    rng : Generator, optional
+        The noise of the whole batch, of which the part takes its rows.
+    denominator : int, optional
+        What sums are divided by; ``len(rows)`` unless given.
+    clock : Stopwatch, optional
+        Where to book the time that reading the rows takes, as "input"; what came before is booked
+        as "compute".
+    **options
+        Passed on to ``model.loss_and_grad``.
+    """
+    mine = rows[part]
+    if not len(mine):  # a rank without rows still takes part in the sum
+        out[:] = 0.0
+        return 0.0
+    own = None if rng is None else RowNoise(rng, part, len(rows))
+    if clock is not None:
+        clock.lap("compute")
+    inputs, targets = x[mine], y[mine]
+    if clock is not None:
+        clock.lap("input")
+    loss, _ = model.loss_and_grad(
+        theta, inputs, targets,
+        denominator=denominator or len(rows), out=out, rng=own, **options,
+    )  # fmt: skip
+    return loss

@@ -1,0 +1,160 @@
+"""Local SGD: each rank steps on its own for a while, then all average their parameters.
+
+One exchange per h steps instead of one per step. Between exchanges the ranks drift apart, each
+towards the optimum of its own rows; for h = 1 nothing drifts, and with SGD the average of the
+parameters after one step is the step by the average gradient.
+
+Chapter: asynchronous, local and compressed training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from course_lib.arrays import Array, check_integer
+from course_lib.optimizers import State
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.collectives import all_reduce, shard
+from course_lib.parallel.collectives.algorithms import ALL_REDUCE
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.strategies.local_gradient import LocalGradient
+from course_lib.parallel.strategies.sessions import arrays_by_rank, gather_by_rank
+from course_lib.registry import lookup
+
+if TYPE_CHECKING:
+    from course_lib.parallel.strategies.job import Job
+
+
+@dataclass(frozen=True)
+class LocalSGD:
+    r"""Take h steps on the rank's own rows, then average.
+
+    .. math:: \theta \leftarrow \sum_{r=0}^{p-1} \frac{n_r}{n} \theta_r
+
+    where :math:`n_r` of the n rows of the round were rank r's: a rank that saw more weighs more,
+    one that saw none does not count. A local step takes the mean gradient of the rank's rows.
+
+    The optimizer's vectors are averaged with the same weights. For momentum this is right: with
+    SGD and h = 1, with or without momentum, the result is that of the synchronous run. For Adam
+    the mean of squares is not the square of the mean, and even h = 1 is another method.
+
+    Rounds count steps, across the ends of epochs. At the end of an epoch, and for a checkpoint,
+    the average is shown, and the ranks go on from where each one is.
+
+    Parameters
+    ----------
+    h : int
+        Steps per round.
+    algorithm : str
+        How parameters are added, see :func:`~course_lib.parallel.collectives.all_reduce`.
+
+    Raises
+    ------
+    ValueError
+        If h is below 1, or the algorithm is not known.
+
+    References
+    ----------
+    McMahan et al. 2017 (federated averaging, with these weights); Stich 2019.
+
+    Examples
+    --------
+    >>> LocalSGD(8)
+    LocalSGD(h=8, algorithm='auto')
+
+    Notes
+    -----
+    Chapter: asynchronous, local and compressed training.
+    """
+
+    h: int
+    algorithm: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_integer(self.h, where="LocalSGD", name="h", at_least=1)
+        lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
+
+    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> LocalSession:
+        """Begin a training on one rank, see :class:`~course_lib.parallel.Strategy`."""
+        return LocalSession(comm, job, clock, self)
+
+
+class LocalSession:
+    """One rank's part of a training with :class:`LocalSGD`.
+
+    Parameters
+    ----------
+    comm, job, clock
+        See :class:`~course_lib.parallel.Strategy`.
+    strategy : LocalSGD
+        How long a round is.
+    """
+
+    def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: LocalSGD) -> None:
+        self._comm, self._clock, self._strategy = comm, clock, strategy
+        self._optimizer, self._local = job.optimizer, LocalGradient(comm, job, clock)
+        state = job.optimizer.init(job.theta) if job.state is None else job.state
+        self._t: int = state["t"]
+        # Parameters and the optimizer's vectors, one after the other: averaged by one all-reduce.
+        self._rows = comm.buffer(len(job.theta) * (1 + len(job.optimizer.memory)), job.theta.dtype)
+        self._rows[:] = np.concatenate([job.theta, *(state[k] for k in job.optimizer.memory)])
+        self._gradient = np.empty_like(job.theta)
+        self._steps = self._mine = self._all = 0  # of this round: steps, rows here, rows of all
+        models = arrays_by_rank(job.extra, "local")
+        # In the middle of a round, and the ranks are as many as before. If they are not, the
+        # average is all there is to go on from, and a new round begins.
+        if len(models) == comm.size:
+            self._rows[:] = models[comm.rank]
+            self._steps, self._all = job.extra["round"].tolist()
+            self._mine = int(arrays_by_rank(job.extra, "rows")[comm.rank][0])
+
+    def step(self, rows: Array, epoch: int, step: int) -> float:
+        """See :meth:`Session.step <course_lib.parallel.strategies.job.Session.step>`."""
+        theta, state = self._split(self._rows)
+        part = shard(len(rows), self._comm.rank, self._comm.size)
+        mine, loss = part.stop - part.start, 0.0
+        if mine:
+            mean = self._local(theta, rows, epoch, step, out=self._gradient, denominator=mine)
+            self._optimizer.step(theta, self._gradient, state, out=theta)
+            loss = mean * mine / len(rows)
+        self._t += 1  # also without rows: a schedule goes on alike on all ranks
+        self._steps, self._mine, self._all = (
+            self._steps + 1,
+            self._mine + mine,
+            self._all + len(rows),
+        )
+        self._clock.lap("compute")
+        if self._steps == self._strategy.h:
+            self._average(self._rows)
+            self._steps = self._mine = self._all = 0
+            self._clock.lap("communication")
+        return loss
+
+    def gather(self) -> tuple[Array, State]:
+        """Return the averages, and leave this rank's own parameters as they are."""
+        shown = self._rows.copy()
+        if self._steps:
+            self._average(shown)
+        return self._split(shown)
+
+    def extra(self) -> dict[str, Array]:
+        """Return each rank's own parameters and vectors, unless a round has just ended."""
+        if not self._steps:
+            return {}
+        return {
+            **gather_by_rank(self._comm, "local", self._rows),
+            **gather_by_rank(self._comm, "rows", np.array([self._mine])),
+            "round": np.array([self._steps, self._all]),
+        }
+
+    def _split(self, rows: Array) -> tuple[Array, State]:
+        """Show the parameters and the optimizer's state in the one array."""
+        theta, *vectors = rows.reshape(1 + len(self._optimizer.memory), -1)
+        return theta, {"t": self._t, **dict(zip(self._optimizer.memory, vectors, strict=True))}
+
+    def _average(self, rows: Array) -> None:
+        rows *= self._mine / self._all
+        all_reduce(self._comm, rows, self._strategy.algorithm)

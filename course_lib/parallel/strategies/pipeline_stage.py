@@ -1,0 +1,293 @@
+"""One stage of a pipeline at work: it runs its row of the schedule, action after action.
+
+Forward, it receives activations from the stage before and sends its own on; backward, it receives
+the gradient of what it sent and sends the gradient of what it received. Between the two it keeps
+the activations of a micro-batch.
+
+Chapter: pipeline and tensor parallelism.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from course_lib.arrays import Array, check_integer
+from course_lib.chain import Chain
+from course_lib.layers import Dense, Dropout, Noise
+from course_lib.losses import Loss
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.schedules import Action
+from course_lib.workspace import Workspace
+
+
+def balanced_bounds(net: Chain, stages: int, *, together: int = 1) -> tuple[int, ...]:
+    r"""Return the layers before which to cut, so that the largest stage is as small as can be.
+
+    .. math:: \min_{\text{cuts}} \max_s \sum_{l \in s} \mathrm{fan\_in}_l\, \mathrm{fan\_out}_l
+
+    A Dense layer costs its number of weights: two operations per weight and row forward, four
+    backward. What follows a Dense layer (activation, dropout) stays with it.
+
+    Parameters
+    ----------
+    net : Network
+        What to cut.
+    stages : int
+        The number of stages.
+    together : int
+        How many neighbouring Dense layers must not be separated: 2 for tensor parallelism, which
+        splits them in pairs.
+
+    Returns
+    -------
+    tuple of int, length stages - 1
+        For :meth:`Network.split <course_lib.network.Network.split>`. Of several best cuts, the one
+        that fills the first stages first.
+
+    Raises
+    ------
+    ValueError
+        If there are more stages than Dense layers, or than groups of them.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> net = mlp([8, 8, 8, 8, 8])  # Dense at 0, 2, 4, 6, each with 64 weights
+    >>> balanced_bounds(net, 2), balanced_bounds(net, 3)
+    ((4,), (4, 6))
+    >>> balanced_bounds(mlp([100, 8, 8, 8]), 2)  # 800 weights before the cut, 128 after it
+    (2,)
+
+    Notes
+    -----
+    Chapter: pipeline and tensor parallelism.
+    """
+    check_integer(stages, where="balanced_bounds", name="stages", at_least=1)
+    dense = [(i, layer) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
+    groups = [dense[i : i + together] for i in range(0, len(dense), together)]
+    if stages > max(1, len(groups)):
+        kind = "Dense layers" if together == 1 else f"groups of {together} Dense layers"
+        raise ValueError(
+            f"a pipeline of {stages} stages needs a network with at least as many {kind}, this "
+            f"one has {len(groups)}; use fewer stages or a deeper network."
+        )
+    costs = [sum(layer.fan_in * layer.fan_out for _, layer in group) for group in groups]
+    limits = range(max(costs, default=0), sum(costs) + 1)
+    smallest = bisect_left(limits, True, key=lambda limit: len(_fill(costs, limit)) < stages)
+    starts = _fill(costs, limits[smallest])
+    # Fewer stages may do with this limit; the rest of the cuts go where nothing was cut yet.
+    spare = (i for i in reversed(range(1, len(groups))) if i not in starts)
+    while len(starts) < stages - 1:
+        starts.append(next(spare))
+    return tuple(groups[i][0][0] for i in sorted(starts))
+
+
+def _fill(costs: Sequence[int], limit: int) -> list[int]:
+    """Fill one stage after the other up to the limit; return where the second, third, ... begin."""
+    starts, load = [], 0
+    for i, cost in enumerate(costs):
+        if load + cost > limit:
+            starts.append(i)
+            load = 0
+        load += cost
+    return starts
+
+
+def noise_per_row(net: Chain, n_inputs: int, end: int) -> int:
+    """Count the random numbers that dropout draws for each row in the layers before `end`.
+
+    A stage skips those of the stages before it, and so draws what the serial run draws here.
+
+    Parameters
+    ----------
+    net : Network
+        The whole network.
+    n_inputs : int
+        The number of features.
+    end : int
+        A layer's number.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> net = mlp([4, 7, 5, 3], dropout=0.5)  # dropout at 2 and 5, after 7 and 5 units
+    >>> [noise_per_row(net, 4, end) for end in (0, 3, 6)]
+    [0, 7, 12]
+    """
+    count, width = 0, n_inputs
+    for layer in net.layers[:end]:
+        width = layer.width(width)
+        count += width if isinstance(layer, Dropout) else 0
+    return count
+
+
+@dataclass(frozen=True)
+class MicroBatches:
+    """A batch, cut into the pieces that flow through the pipeline.
+
+    Parameters
+    ----------
+    x : callable
+        Gives the inputs of a micro-batch by its number; called in the first stage only.
+    y : callable
+        Gives its targets; called in the last stage only.
+    noise : callable
+        Gives the random numbers for its dropout in this stage, or None.
+    denominator : int
+        The size of the GLOBAL batch, by which every row's loss is divided.
+    """
+
+    x: Callable[[int], Array]
+    y: Callable[[int], Array]
+    noise: Callable[[int], Noise | None]
+    denominator: int
+
+
+class _Kept(NamedTuple):
+    """What a micro-batch leaves between its forward and its backward pass."""
+
+    workspace: Workspace
+    caches: list[Any]
+    dy: Array | None
+
+
+class Stage:
+    """The layers of one stage, and the memory for the micro-batches under way.
+
+    Parameters
+    ----------
+    chain : Chain
+        The layers of this stage.
+    loss : Loss
+        The row loss; used in the last stage.
+    comm : Comm
+        The ranks of the pipeline: this rank's number is that of its stage.
+    theta, gradient : array, shape (chain.n_params,)
+        The stage's parameters, read at every pass, and where :meth:`run` writes their gradient.
+    rows : int
+        The largest size of a micro-batch.
+    clock : Stopwatch
+        Where to book compute and communication time.
+
+    Attributes
+    ----------
+    most_in_flight : int
+        The most micro-batches whose activations were kept at a time: the stage's memory.
+
+    Notes
+    -----
+    Chapter: pipeline and tensor parallelism.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        loss: Loss,
+        comm: Comm,
+        *,
+        theta: Array,
+        gradient: Array,
+        rows: int,
+        clock: Stopwatch,
+    ) -> None:
+        self._chain, self._loss, self._comm, self._clock = chain, loss, comm, clock
+        self._gradient, self._extra = gradient, np.empty_like(gradient)
+        self._params = chain.unpack(theta)
+        self._grads, self._extras = chain.unpack(gradient), chain.unpack(self._extra)
+        self._first, self._last = comm.rank == 0, comm.rank == comm.size - 1
+        # Nobody wants the gradient of the data: the first stage stops at its first parameters.
+        with_parameters = (i for i, layer in enumerate(chain.layers) if layer.shapes())
+        self._stop = next(with_parameters, 0) if self._first else -1
+        self._rows, self._dtype = rows, theta.dtype
+        self._free: list[Workspace] = []
+        self._kept: dict[int, _Kept] = {}
+        self.most_in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many micro-batches are between their forward and their backward pass."""
+        return len(self._kept)
+
+    def run(self, actions: Sequence[Action], batch: MicroBatches) -> float:
+        """Do all actions in order; the gradient is then that of all micro-batches together.
+
+        The backward passes must stand in the order of the micro-batches: then every schedule
+        adds the same gradients in the same order, and ends with the same bits.
+
+        Parameters
+        ----------
+        actions : sequence of Action
+            This stage's row of a schedule.
+        batch : MicroBatches
+            What flows through.
+
+        Returns
+        -------
+        float
+            The sum of the row losses divided by the denominator in the last stage, else 0.
+        """
+        self._gradient[:] = 0.0
+        total = 0.0
+        for action in actions:
+            if action.kind == "F":
+                total += self._forward(action.micro, batch)
+            else:
+                self._backward(action.micro)
+        return total / batch.denominator
+
+    def _forward(self, micro: int, batch: MicroBatches) -> float:
+        if self._first:
+            x = self._read(batch.x, micro)
+        else:
+            x = self._receive(self._comm.rank - 1, "activation")
+        workspace = self._free.pop() if self._free else self._workspace()
+        outputs, caches = self._chain._forward(self._params, x, batch.noise(micro), workspace)
+        loss, dy = 0.0, None
+        if self._last:
+            out = workspace.output(outputs.shape, outputs.dtype)
+            loss, dy = self._loss.f(outputs, self._read(batch.y, micro), out=out)
+            dy /= batch.denominator
+        else:
+            self._send(self._comm.rank + 1, "activation", outputs)
+        self._kept[micro] = _Kept(workspace, caches, dy)
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return loss
+
+    def _backward(self, micro: int) -> None:
+        workspace, caches, dy = self._kept.pop(micro)
+        if dy is None:
+            dy = self._receive(self._comm.rank + 1, "gradient")
+        dx = self._chain._backward(
+            self._params, caches, dy, self._extras if micro else self._grads, workspace, self._stop
+        )
+        if micro:
+            self._gradient += self._extra
+        if not self._first:
+            self._send(self._comm.rank - 1, "gradient", dx)
+        self._free.append(workspace)
+
+    def _workspace(self) -> Workspace:
+        return Workspace(self._chain.unpack, len(self._chain.layers), self._rows, self._dtype)
+
+    def _read(self, source: Callable[[int], Array], micro: int) -> Array:
+        self._clock.lap("compute")
+        rows = source(micro)
+        self._clock.lap("input")
+        return rows
+
+    def _send(self, stage: int, what: str, array: Array) -> None:
+        self._clock.lap("compute")
+        self._comm.send(stage, what, array)
+        self._clock.lap("communication")
+
+    def _receive(self, stage: int, what: str) -> Array:
+        self._clock.lap("compute")
+        array = self._comm.recv(stage, what)
+        self._clock.lap("communication")
+        return array

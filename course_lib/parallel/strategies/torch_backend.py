@@ -1,0 +1,105 @@
+"""PyTorch as the calculator of a rank: its twin network, but our flat vectors and our noise.
+
+The twin's parameters are views of ``theta``, and its gradients views of the buffer that is reduced
+afterwards, so nothing is copied between the two libraries. Needs PyTorch.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib.arrays import Array
+from course_lib.layers import Dropout, Noise
+from course_lib.network import Network
+from course_lib.torch_mlp import TorchMLP, to_torch, torch_loss
+
+
+class TorchModel:
+    """Computes the loss and gradient of a network with PyTorch's automatic differentiation.
+
+    Parameters
+    ----------
+    net : Network
+        The network; its layers, activations and loss need twins in PyTorch.
+
+    Raises
+    ------
+    TypeError
+        If one of them has none.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> net = mlp([2, 3, 2])
+    >>> theta, x, y = net.init(np.random.default_rng(0)), np.eye(2), np.array([0, 1])
+    >>> loss, gradient = TorchModel(net).loss_and_grad(theta, x, y, denominator=2)
+    >>> bool(np.allclose(gradient, net.loss_and_grad(theta, x, y)[1]))
+    True
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self._loss = torch_loss(net.loss)
+        self._model: TorchMLP | None = None
+        self._bound: tuple[Array | None, Array | None] = (None, None)
+
+    def loss_and_grad(
+        self,
+        theta: Array,
+        x: Any,
+        y: Any,
+        *,
+        denominator: int,
+        out: Array | None = None,
+        rng: Noise | None = None,
+    ) -> tuple[float, Array]:
+        """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
+        gradient = np.empty_like(theta) if out is None else out
+        model = self._bind(theta, gradient)
+        gradient[:] = 0.0  # PyTorch adds to what is there
+        labels = self._net.loss.kind in ("labels", "margin")
+        targets = torch.tensor(y, dtype=torch.int64 if labels else _dtype(theta))
+        outputs = self._outputs(model, torch.tensor(x, dtype=_dtype(theta)), rng)
+        loss = self._loss(outputs, targets) / denominator
+        loss.backward()
+        return float(loss.detach()), gradient
+
+    def _bind(self, theta: Array, gradient: Array) -> TorchMLP:
+        """Lay the twin's parameters over `theta` and their gradients over `gradient`."""
+        if self._model is None:
+            self._model = to_torch(self._net, theta)
+        if self._bound[0] is not theta or self._bound[1] is not gradient:
+            views = zip(self._net.unpack(theta), self._net.unpack(gradient), strict=True)
+            for module, (p, g) in zip(self._model.layers, views, strict=True):
+                if isinstance(module, nn.Linear):
+                    module.weight.grad = module.bias.grad = None
+                    module.weight.data = torch.from_numpy(p["W"]).T
+                    module.bias.data = torch.from_numpy(p["b"])
+                    module.weight.grad = torch.from_numpy(g["W"]).T
+                    module.bias.grad = torch.from_numpy(g["b"])
+            self._bound = (theta, gradient)
+        return self._model
+
+    def _outputs(self, model: TorchMLP, a: Tensor, rng: Noise | None) -> Tensor:
+        for layer, module in zip(self._net.layers, model.layers, strict=True):
+            if not isinstance(layer, Dropout):
+                a = module(a)
+            elif rng is not None:
+                # PyTorch would draw from its own generator, each rank something else.
+                ones = np.ones(tuple(a.shape), a.detach().numpy().dtype)
+                a = a * torch.from_numpy(layer.forward({}, ones, rng=rng)[0])
+        return a
+
+
+def _dtype(theta: Array) -> torch.dtype:
+    return torch.from_numpy(theta[:0]).dtype

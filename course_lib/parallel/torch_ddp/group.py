@@ -1,0 +1,206 @@
+"""A PyTorch process group that lives as long as a rank's program, and no wait in it is without end.
+
+Chapter: PyTorch DDP on Dask.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil  # type: ignore[import-untyped]
+import torch
+import torch.distributed as dist
+
+from course_lib.parallel.channels import TorchComm
+from course_lib.parallel.collectives import barrier
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.errors import Aborted, CommTimeout, ParallelError
+
+
+def open_sockets() -> dict[int, int]:
+    """Return the sockets of this process that Python does not know: descriptor and inode.
+
+    Dask's own connections, which come and go in another thread, are Python objects and not listed.
+    Empty on systems that do not list what a process has open.
+    """
+    found: dict[int, int] = {}
+    with suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):  # the folder itself has been closed again
+                status = os.fstat(int(name))
+                if stat.S_ISSOCK(status.st_mode):
+                    found[int(name)] = status.st_ino
+    for thing in gc.get_objects():
+        # type(), as isinstance() may run code of a proxy
+        if issubclass(type(thing), socket.socket):
+            found.pop(thing.fileno(), None)
+    return found
+
+
+def cut(sockets: dict[int, int]) -> None:
+    """End these connections in both directions, as far as they are still what they were.
+
+    Examples
+    --------
+    >>> here, there = socket.socketpair()
+    >>> cut({here.fileno(): os.fstat(here.fileno()).st_ino})
+    >>> there.recv(1)
+    b''
+    >>> here.close(), there.close()
+    (None, None)
+    """
+    for descriptor, inode in sockets.items():
+        with suppress(OSError):
+            # The library may have closed it, and the number may be another file's by now.
+            if os.fstat(descriptor).st_ino == inode:
+                with socket.socket(fileno=os.dup(descriptor)) as copy:
+                    # gloo ends the process if the socket that it listens on stops listening.
+                    if not copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                        copy.shutdown(socket.SHUT_RDWR)
+
+
+# How often a rank looks whether the run has been stopped.
+_LOOK = 0.2
+
+
+# A rank that has finished waits for the others, which may compute for long. It is woken when the
+# run is stopped, so this is never waited for.
+_FINISHED = 7 * 24 * 3600.0
+
+
+_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+
+
+@contextmanager
+def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
+    """Open the default process group of ``torch.distributed`` for the ranks of a communicator.
+
+    gloo for processors, NCCL for GPUs. The group is gone when the block ends, however it ends, so
+    that the process can have another. While it is being opened, nothing can wake a rank that waits
+    inside ``init_process_group``: if the run is stopped just then, because another rank failed on
+    its way there, it hears of it when the communicator's timeout is over.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator; all ranks must enter the block at the same time.
+    device : torch.device
+        What this rank computes on.
+
+    Raises
+    ------
+    Aborted
+        If another rank failed, while this one waited for it inside PyTorch.
+    CommTimeout
+        If an operation of PyTorch waited in vain.
+
+    Notes
+    -----
+    Chapter: PyTorch DDP on Dask.
+    """
+    before = open_sockets()
+    backend = "gloo" if device.type == "cpu" else "nccl"
+    with _interface(str(getattr(comm, "host", "127.0.0.1"))):
+        group = TorchComm(comm, backend)
+        if device.type != "cpu":
+            dist.barrier(device_ids=[device.index])  # NCCL connects at its first operation
+    sockets = {fd: inode for fd, inode in open_sockets().items() if before.get(fd) != inode}
+
+    def stop() -> None:
+        cut(sockets)
+        if device.type != "cpu" and dist.group.WORLD is not None:
+            dist.group.WORLD.abort()
+
+    ended = threading.Event()
+    guard = threading.Thread(target=_guard, args=(comm, ended, stop), daemon=True)
+    guard.start()
+    try:
+        yield
+        # Who leaves first must not close a connection that still has bytes for another rank.
+        timeout, comm.timeout = comm.timeout, _FINISHED
+        try:
+            barrier(comm)
+        finally:
+            comm.timeout = timeout
+    except BaseException as error:
+        stop()
+        translated = _translate(comm, error)
+        if translated is error:
+            raise
+        raise translated from error
+    finally:
+        ended.set()
+        guard.join()
+        group.close()
+
+
+def _guard(comm: Comm, ended: threading.Event, stop: Callable[[], None]) -> None:
+    """Wake this rank when the run is stopped: inside PyTorch it does not hear."""
+    while not ended.wait(_LOOK):
+        try:
+            comm.check()
+        except ParallelError:
+            stop()
+            return
+
+
+def _translate(comm: Comm, error: BaseException) -> BaseException:
+    """Tell what happened to another rank, and reached this one as an error of PyTorch's channel."""
+    text = str(error)
+    of_channel = isinstance(error, dist.DistError) or (
+        type(error) is RuntimeError and ("gloo" in text or "NCCL" in text)
+    )
+    if not of_channel:
+        return error
+    try:
+        comm.check()
+    except Aborted as aborted:
+        return aborted
+    brief = text.splitlines()[0][:300]
+    if "imed out" in text or "timeout" in text:
+        return CommTimeout(
+            f"rank {comm.rank} waited {comm.timeout:g} s for the others inside PyTorch ({brief}). "
+            "Either one is stuck, or the ranks do not execute the same forward and backward "
+            "passes, or one needs longer: then pass a larger timeout.",
+            rank=comm.rank,
+            step=comm.step,
+        )
+    return Aborted(
+        f"rank {comm.rank} lost the connection to another rank inside PyTorch ({brief})",
+        rank=comm.rank,
+        step=comm.step,
+    )
+
+
+@contextmanager
+def _interface(host: str) -> Iterator[None]:
+    """Make gloo and NCCL take the network that Dask takes, not what the host's name stands for.
+
+    They read the name of the interface from the environment, once, when they connect; what the
+    user has set stays.
+    """
+    name = _interface_of(host)
+    mine = [key for key in _INTERFACES if name and key not in os.environ]
+    os.environ.update(dict.fromkeys(mine, name))
+    try:
+        yield
+    finally:
+        for key in mine:
+            del os.environ[key]
+
+
+def _interface_of(host: str) -> str:
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return ""
+    for name, entries in psutil.net_if_addrs().items():
+        if any(entry.address.partition("%")[0] in addresses for entry in entries):
+            return str(name)
+    return ""

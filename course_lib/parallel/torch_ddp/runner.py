@@ -1,0 +1,188 @@
+"""PyTorch on a Dask cluster: any module and any dataset, trained by one rank per worker.
+
+:func:`run` runs a program of your own on every rank, inside a process group that is set up and
+taken down for you; :func:`~course_lib.parallel.torch_ddp.training.train` is such a program, ready
+made. gloo on processors, NCCL on GPUs. No port, no interface and no environment variable to set:
+the ranks find each other over Dask's own connections.
+
+Only these are encrypted on a ``tls://`` cluster. The tensors travel over connections of gloo or
+NCCL, which encrypt nothing: for a network that you trust.
+
+Chapter: PyTorch DDP on Dask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from course_lib.arrays import check_integer
+from course_lib.parallel.channels.devices import DEVICES, own_device
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.errors import CommTimeout, WorkerLost
+from course_lib.parallel.launch import connect, launch
+from course_lib.parallel.launch.workers import revive
+from course_lib.parallel.torch_ddp.context import Context
+from course_lib.parallel.torch_ddp.group import process_group
+from course_lib.registry import lookup
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+__all__ = ["RankEvent", "run"]
+
+
+class RankEvent(NamedTuple):
+    """What ``on_event`` is shown: something that one rank has told.
+
+    Attributes
+    ----------
+    rank : int
+        Which rank; -1 for the driver itself.
+    kind : str
+        ``"metric"``: what the program reports. ``"progress"``: a sign of life from the loader,
+        twice a second at most. ``"checkpoint"``: one was written. ``"restart"``: a worker was
+        lost, and the ranks start again.
+    values : dict
+        Numbers and strings by name.
+    message : str
+        A path or a sentence.
+
+    Examples
+    --------
+    >>> RankEvent(1, "metric", {"loss": 0.5})
+    RankEvent(rank=1, kind='metric', values={'loss': 0.5}, message='')
+    """
+
+    rank: int
+    kind: str
+    values: dict[str, Any]
+    message: str = ""
+
+
+def run(
+    fn: Callable[..., Any],
+    *args: Any,
+    workers: int = 2,
+    client: Client | str | None = None,
+    device: str = "auto",
+    timeout: float = 60.0,
+    max_restarts: int = 0,
+    on_event: Callable[[RankEvent], None] | None = None,
+    **kwargs: Any,
+) -> list[Any]:
+    """Run ``fn(ctx, *args, **kwargs)`` as one PyTorch rank per Dask worker, or fail as one.
+
+    Parameters
+    ----------
+    fn : callable
+        The program of a rank. Its first argument is a
+        :class:`~course_lib.parallel.torch_ddp.context.Context`.
+    *args, **kwargs
+        Sent to each worker once. What is too large for that, such as a dataset, is better opened
+        by `fn` itself.
+    workers : int
+        The number of ranks.
+    client : Client, str or None
+        A client of a Dask cluster, the address of its scheduler, or None for a private cluster.
+    device : {"auto", "cpu", "cuda"}
+        ``"auto"``: one GPU for each rank if there are GPUs, processors if there is none.
+    timeout : float
+        Seconds that any one wait may take: for a worker, a message, a gradient of another rank. A
+        rank that waits inside PyTorch for the others to join the process group hears only then
+        that the run was stopped; later it is woken at once.
+    max_restarts : int
+        How often all ranks start again, from the beginning of `fn`, when a worker is lost or does
+        not answer; for programs that begin with ``ctx.load``.
+    on_event : callable, optional
+        Called in the caller's thread with each :class:`RankEvent`.
+
+    Returns
+    -------
+    list
+        What `fn` returned, by rank.
+
+    Raises
+    ------
+    RankFailed
+        If `fn` raised; its exception is the cause.
+    WorkerLost
+        If a worker's process ended.
+    CommTimeout
+        If a rank waited in vain.
+    ParallelError
+        If not every rank can have a device of the kind that the others have.
+    NotEnoughWorkers, WorkersBusy, ClusterUnreachable
+        See :func:`~course_lib.parallel.gang`.
+
+    Examples
+    --------
+    >>> def mean_rank(ctx):
+    ...     return ctx.all_reduce(ctx.rank) / ctx.size
+    >>> run(mean_rank, workers=2, device="cpu")
+    [0.5, 0.5]
+
+    References
+    ----------
+    Li et al. 2020.
+
+    Notes
+    -----
+    Chapter: PyTorch DDP on Dask.
+    """
+    check_integer(workers, where="run", name="workers", at_least=1)
+    check_integer(max_restarts, where="run", name="max_restarts", at_least=0)
+    program = (OnGroup(fn, device), args, kwargs)
+
+    def hear(message: Mapping[str, Any]) -> None:
+        if on_event is not None:
+            on_event(RankEvent(**message))
+
+    avoid: set[str] = set()
+    # A private cluster must outlive an attempt; the nannies in it replace lost workers.
+    opened = (
+        connect(None, workers=workers, timeout=timeout) if client is None else nullcontext(client)
+    )
+    with opened as cluster:
+        left = max_restarts
+        while True:
+            try:
+                return launch(
+                    cluster, program, (workers, workers),
+                    timeout=timeout, on_report=hear, avoid=avoid,
+                )  # fmt: skip
+            except (WorkerLost, CommTimeout) as error:
+                if not left:
+                    raise
+                left -= 1
+                if error.stuck:
+                    avoid.update(revive(cluster, error.stuck, timeout))
+                hear({"rank": -1, "kind": "restart", "values": {}, "message": str(error)})
+
+
+@dataclass(frozen=True)
+class OnGroup:
+    """A program of a rank that is given a process group and a device.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(ctx, ...)``.
+    device : {"auto", "cpu", "cuda"}
+        See :func:`run`.
+    """
+
+    fn: Callable[..., Any]
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        lookup("device", self.device, dict.fromkeys(DEVICES))
+
+    def __call__(self, comm: Comm, *args: Any, **kwargs: Any) -> Any:
+        """Run the program."""
+        device = own_device(comm, self.device)
+        with process_group(comm, device):
+            return self.fn(Context(comm, device), *args, **kwargs)

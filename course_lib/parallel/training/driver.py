@@ -1,0 +1,252 @@
+"""Train a network on several workers: the same result as the serial ``fit``, from more processes.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from course_lib.arrays import Array, check_integer
+from course_lib.data import Split
+from course_lib.evaluation import History
+from course_lib.needs import require_dask
+from course_lib.network import Network
+from course_lib.optimizers import Optimizer
+from course_lib.parallel.channels import OnChannel
+from course_lib.parallel.comm import run_threads
+from course_lib.parallel.comm.threads import Report
+from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.sources import InBlocks
+from course_lib.parallel.strategies import Job, Strategy
+from course_lib.parallel.strategies.job import StrPath
+from course_lib.parallel.training.events import Event, Listener
+from course_lib.parallel.training.prepare import (
+    CHANNELS,
+    make_job,
+    ranks_between,
+)
+from course_lib.parallel.training.recovery import first_job, run_with_restarts, saving
+from course_lib.parallel.training.replica import train_replica
+from course_lib.parallel.training.result import RankResult, TrainResult
+from course_lib.registry import lookup
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["train"]
+
+
+class Attempts(NamedTuple):
+    """How to run a job, and what to do after a failure before it is run again."""
+
+    run: Callable[[Job], Sequence[RankResult]]
+    repair: Callable[[ParallelError], None] | None = None
+
+
+@contextmanager
+def attempts(
+    client: Client | str | None,
+    comm: str,
+    workers: tuple[int, int],
+    *,
+    timeout: float,
+    on_report: Report,
+) -> Iterator[Attempts]:
+    """Open what a training runs on; yield what runs a job there.
+
+    Parameters
+    ----------
+    client : Client, str or None
+        See :func:`~course_lib.parallel.train`.
+    comm : str
+        The channel.
+    workers : (int, int)
+        The least and the most ranks.
+    timeout : float
+        Seconds that a wait may take.
+    on_report : callable
+        Called with each message that a rank reports.
+    """
+    if lookup("comm", comm, CHANNELS) == "inprocess":
+        if client is not None:
+            raise ValueError(
+                "train: comm='inprocess' runs threads of this process and uses no cluster; leave "
+                "out either client= or comm=."
+            )
+        yield Attempts(
+            lambda job: run_threads(
+                workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
+            )
+        )
+        return
+    require_dask("train")
+    from course_lib.parallel.launch import connect, launch
+    from course_lib.parallel.launch.workers import revive
+
+    program, avoid = OnChannel(train_replica, comm), set[str]()
+    with ExitStack() as stack:
+        cluster = client
+        if cluster is None:  # a private one; it must outlive an attempt
+            cluster = stack.enter_context(connect(None, workers=workers[1], timeout=timeout))
+
+        def run(job: Job) -> Sequence[RankResult]:
+            return launch(
+                cluster, (program, (job,), {}), workers,
+                timeout=timeout, on_report=on_report, avoid=avoid,
+                regroup=lambda message: message["kind"] == "checkpoint",
+            )  # fmt: skip
+
+        def repair(failure: ParallelError) -> None:
+            avoid.update(revive(cluster, failure.stuck, timeout))
+
+        yield Attempts(run, repair)
+
+
+def train(
+    model: Network,
+    data: Split | tuple[Any, Any] | StrPath | InBlocks,
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int,
+    strategy: str | Strategy = "sync",
+    workers: int | tuple[int, int] = 2,
+    client: Client | str | None = None,
+    comm: str = "auto",
+    backend: str = "numpy",
+    virtual_shards: int | None = None,
+    seed: int = 0,
+    theta: Array | None = None,
+    checkpoint: StrPath | None = None,
+    every: int | None = None,
+    keep: int = 3,
+    resume: StrPath = "auto",
+    max_restarts: int = 2,
+    timeout: float = 60.0,
+    validation: tuple[Any, Any] | None = None,
+    stop: Callable[[History], bool] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    progress: bool = False,
+) -> TrainResult:
+    """Train on several workers at once.
+
+    The result equals that of :func:`course_lib.training.fit` with the same seed, for any number of
+    workers, up to the rounding of sums taken in another order.
+
+    Parameters
+    ----------
+    model : Network
+        What to train.
+    data : Split, (x, y), path or InBlocks
+        The training data, x of shape (n, n_inputs); of a Split, its training part. Sent to each
+        worker once. Larger than memory: (x, y) as paths of ``.npy`` files or as dask.arrays, or
+        the path of a directory of shards, which each worker reads itself, see
+        :mod:`course_lib.parallel.sources`.
+    optimizer : Optimizer
+        How to step.
+    epochs, batch_size : int
+        Passes over the data, and rows per step over all workers together (the GLOBAL batch).
+    strategy : {"sync", "tensor", "zero1"} or Strategy
+        How the ranks work together, see :mod:`course_lib.parallel.strategies.job`; those that need
+        numbers are passed as objects, such as ``LocalSGD(8)``.
+    workers : int or (int, int)
+        The number of ranks, one per worker; or the least and the most: each start and restart
+        takes as many as there are.
+    client : Client or str, optional
+        A Dask client, or the address of a scheduler; without, `workers` processes are started on
+        this machine and closed at the end.
+    comm : {"auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl", "inprocess"}
+        The channel between workers, see :mod:`course_lib.parallel.channels`; ``"auto"`` chooses
+        by where they run. ``"inprocess"``: threads of this process, which need no cluster.
+    backend : {"numpy", "torch"}
+        What computes the gradients.
+    virtual_shards : int, optional
+        In how many pieces, a power of two, each batch is cut, whatever the number of workers:
+        then 1, 2, 3, ... workers give the same bits. Only for the strategy "sync".
+    seed : int
+        Decides the order of rows, dropout's noise and, without `theta`, the initial parameters.
+    theta : array, shape (n_params,), optional
+        Where to start; by default ``model.init(np.random.default_rng(seed))``.
+    checkpoint : path, optional
+        A directory for this training, seen by this process and by the workers. When a worker is
+        lost or silent, all ranks start again from the newest checkpoint in it.
+    every : int, optional
+        Steps from one checkpoint to the next; by default there is one after each epoch.
+    keep : int
+        How many checkpoints are left.
+    resume : {"auto", "never"} or path
+        Whether to go on from the newest checkpoint of the directory if there is one (a damaged
+        one is passed over with a warning), or from a given checkpoint or directory.
+    max_restarts : int
+        How many failures to survive.
+    timeout : float
+        Seconds that any one wait may take; the run as a whole may take longer.
+    validation : (x, y), optional
+        Held-out data, evaluated after each epoch.
+    stop : callable, optional
+        Called with the history after each epoch, on every rank; training ends when all say True.
+    on_event : callable, optional
+        Called in this process with each :class:`~course_lib.parallel.Event`: an epoch has
+        ended, a checkpoint was written, a worker was lost, ....
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    TrainResult
+        theta, state, history, timing per rank, restarts; ``report()`` makes a table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be.
+    ParallelError
+        If the run failed; :mod:`course_lib.parallel.errors` lists how.
+    CheckpointError
+        If `resume` names something that is not a valid checkpoint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from course_lib import SGD, mlp
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> net = mlp([1, 1], loss="mse")
+    >>> result = train(
+    ...     net,
+    ...     (x, 3 * x + 1),
+    ...     optimizer=SGD(0.1),
+    ...     epochs=50,
+    ...     batch_size=5,
+    ...     workers=3,
+    ...     comm="inprocess",
+    ... )
+    >>> result.theta.round(3), result.replicas_identical
+    (array([3., 1.]), True)
+
+    Notes
+    -----
+    Chapter: data parallelism.
+    """
+    start = time.perf_counter()
+    between = ranks_between(workers)
+    fresh = make_job(
+        model, data, theta,
+        optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
+        backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
+        workers=between, report=on_event is not None or progress or checkpoint is not None,
+        saving=saving(checkpoint, every, keep),
+    )  # fmt: skip
+    max_restarts = check_integer(max_restarts, where="train", name="max_restarts", at_least=0)
+    begin = first_job(fresh, resume)
+    with Listener(on_event, epochs=epochs, progress=progress) as listener, attempts(
+        client, comm, between, timeout=timeout, on_report=listener
+    ) as attempt:  # fmt: skip
+        ranks, restarts = run_with_restarts(
+            attempt.run, fresh, begin,
+            max_restarts=max_restarts, listener=listener, repair=attempt.repair,
+        )  # fmt: skip
+    return TrainResult.of(ranks, time.perf_counter() - start, restarts)

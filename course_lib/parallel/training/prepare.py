@@ -1,0 +1,111 @@
+"""What a training is made of, checked and put together before anything is started.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from course_lib.arrays import Array, check_integer
+from course_lib.data import Split
+from course_lib.network import Network
+from course_lib.parallel import channels
+from course_lib.parallel.sources import open_data
+from course_lib.parallel.strategies import (
+    Job,
+    Strategy,
+    SyncSGD,
+    TensorParallel,
+    VirtualShards,
+    ZeRO1,
+)
+from course_lib.parallel.strategies.job import BACKENDS, Checks
+from course_lib.parallel.training.recovery_point import describe
+from course_lib.registry import lookup
+
+CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
+
+
+# Those that need no number to be made.
+STRATEGIES: dict[str, Strategy] = {
+    "sync": SyncSGD(),
+    "tensor": TensorParallel(),
+    "zero1": ZeRO1(),
+}
+
+
+def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the least and the most ranks.
+
+    Examples
+    --------
+    >>> ranks_between(2), ranks_between((1, 4))
+    ((2, 2), (1, 4))
+    """
+    low, high = workers if isinstance(workers, tuple) else (workers, workers)
+    low = check_integer(low, where="train", name="workers", at_least=1)
+    high = check_integer(high, where="train", name="workers", at_least=1)
+    if high < low:
+        raise ValueError(
+            f"train: workers=(least, most) needs least <= most, got {(low, high)}; "
+            "for a fixed number, pass that alone."
+        )
+    return low, high
+
+
+def make_job(
+    model: Network,
+    data: Any,
+    theta: Array | None,
+    *,
+    workers: tuple[int, int],
+    strategy: str | Strategy,
+    virtual_shards: int | None,
+    **settings: Any,
+) -> Job:
+    """Return the job of :func:`~course_lib.parallel.train`, from its arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be.
+    """
+    if not isinstance(model, Network):
+        raise TypeError(
+            f"train: model must be a course_lib Network, got {type(model).__name__}; make one "
+            "with mlp(sizes), and choose backend='torch' to compute with PyTorch."
+        )
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        settings[name] = check_integer(settings[name], where="train", name=name, at_least=least)
+    lookup("backend", settings["backend"], dict.fromkeys(BACKENDS, ""))
+    found = open_data(model, data)
+    if found is None:
+        x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
+        found = model.check_data(x, y, where="train")
+    x, y = found
+    if theta is None:
+        theta = model.init(np.random.default_rng(settings["seed"]))
+    model.unpack(theta)  # raises if its shape is wrong: better here than on every worker
+    if settings["validation"] is not None:
+        settings["validation"] = model.check_data(
+            *settings["validation"], where="train, validation"
+        )
+    x = x.astype(theta.dtype, copy=False)
+    chosen = lookup("strategy", strategy, STRATEGIES) if isinstance(strategy, str) else strategy
+    job = Job(net=model, theta=theta, x=x, y=y, strategy=chosen, **settings)
+    if virtual_shards is not None:
+        if not isinstance(chosen, SyncSGD):
+            raise ValueError(
+                f"train: virtual_shards is for the strategy 'sync', and not for {chosen}; leave "
+                "one of the two out."
+            )
+        job = replace(job, strategy=VirtualShards(virtual_shards))
+    if isinstance(job.strategy, Checks):  # better here than on every worker
+        job.strategy.check(model, workers=workers, backend=job.backend)
+    if isinstance(job.strategy, VirtualShards):
+        job = replace(job, virtual_shards=job.strategy.shards)
+    return job if job.saving is None else replace(job, config=describe(job))

@@ -1,0 +1,210 @@
+"""What every rank executes: the epochs of a training, as in the serial run, on its own replica.
+
+Whatever decides how the training goes on (the history, stopping early) is reduced first, so that
+every rank decides the same.
+
+Chapter: data parallelism.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import islice
+
+import numpy as np
+
+from course_lib.arrays import Array
+from course_lib.evaluation import evaluate
+from course_lib.optimizers import State
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.collectives import all_agree, all_reduce, shard
+from course_lib.parallel.collectives.aligned_tree import tree_sum
+from course_lib.parallel.comm import Comm
+from course_lib.parallel.errors import CheckpointMismatch
+from course_lib.parallel.sources.opened import order_of
+from course_lib.parallel.strategies import Job
+from course_lib.parallel.strategies.job import Progress
+from course_lib.parallel.training.recovery_point import save_point
+from course_lib.parallel.training.result import RankResult
+from course_lib.training import check_finite
+
+__all__ = ["train_replica"]
+
+
+def epoch_row(
+    comm: Comm, job: Job, theta: Array, total: float, clock: Stopwatch
+) -> dict[str, float]:
+    """Return the numbers of the epoch that has ended; collective.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator.
+    job : Job
+        The training.
+    theta : array, shape (n_params,)
+        The parameters after the epoch.
+    total : float
+        This rank's part of the training loss, summed over rows.
+    clock : Stopwatch
+        Where to book evaluation and communication time.
+    """
+    names = ["loss"]
+    if job.validation is not None:
+        x, y = job.validation
+        # All ranks need the same names, also a rank without rows.
+        names += [f"val_{name}" for name in evaluate(job.net, theta, x[:1], y[:1])]
+    # One line of numbers for each piece of the validation data. Virtual shards are pieces that do
+    # not depend on the number of ranks: each line is filled by one rank, to which the others add
+    # only zeros, and the lines are summed by all alike.
+    pieces = job.virtual_shards or comm.size
+    table = np.zeros((pieces if job.virtual_shards else 1, len(names)))
+    table[0, 0] = total / len(job.x)
+    for index in range(pieces)[shard(pieces, comm.rank, comm.size)]:
+        if job.validation is not None:
+            line = table[index if job.virtual_shards else 0, 1:]
+            line[:] = _piece(job, theta, shard(len(x), index, pieces))
+    clock.lap("evaluation")
+    all_reduce(comm, table)
+    clock.lap("communication")
+    return dict(zip(names, tree_sum(list(table)).tolist(), strict=True))
+
+
+def _piece(job: Job, theta: Array, part: slice) -> list[float] | float:
+    """Return what some rows contribute to the means over the validation data."""
+    assert job.validation is not None
+    x, y = job.validation
+    rows = part.stop - part.start
+    if rows == 0:
+        return 0.0
+    return [v * rows / len(x) for v in evaluate(job.net, theta, x[part], y[part]).values()]
+
+
+# Seconds between two signs of life within an epoch.
+_PULSE = 0.5
+
+
+def train_replica(comm: Comm, job: Job) -> RankResult:
+    """Run all epochs, or those that are left, on one rank.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator.
+    job : Job
+        The same on every rank; not changed.
+    """
+    return _Replica(comm, job).run()
+
+
+class _Replica:
+    def __init__(self, comm: Comm, job: Job) -> None:
+        self.comm, self.job, self.clock = comm, job, Stopwatch()
+        if job.extra and len(job.progress.losses) != comm.size:
+            raise CheckpointMismatch(
+                f"the checkpoint was written by {len(job.progress.losses)} ranks, and the strategy "
+                f"{job.strategy} remembers something for each; resume it with as many, not with "
+                f"{comm.size}."
+            )
+        self.history = deepcopy(job.progress.history)
+        self.total = job.progress.loss(comm.rank, comm.size)  # of the epoch under way, over rows
+        self.session = job.strategy.start(comm, job, self.clock)
+        comm.step = job.progress.taken - 1
+        self.told = time.monotonic()
+        self.clock.lap("setup")
+
+    def run(self) -> RankResult:
+        job, start = self.job, self.job.progress
+        found = None
+        # A run that had ended, or would have stopped, has nothing left to do.
+        ended = start.step == 0 and self.stops()
+        for epoch in range(start.epoch, start.epoch if ended else job.epochs):
+            self.steps(epoch, start.step if epoch == start.epoch else 0)
+            found = self.session.gather()
+            self.clock.lap("communication")
+            self.record(found[0])
+            self.tell(epoch, "metric", {name: row[-1] for name, row in self.history.items()})
+            self.total, stops = 0.0, self.stops()
+            self.clock.lap("evaluation")
+            if job.saving is not None and (
+                stops or epoch + 1 == job.epochs or job.saving.due(self.taken, epoch_ends=True)
+            ):
+                self.save(epoch + 1, 0, found)
+            if stops:
+                break
+        theta, state = self.session.gather() if found is None else found
+        self.clock.lap("evaluation")
+        first = self.comm.rank == 0
+        return RankResult(
+            theta if first else theta[:0].copy(),
+            state if first else {},
+            self.history,
+            hashlib.sha256(theta.tobytes()).hexdigest(),
+            self.clock.seconds,
+            self.comm.counters,
+            tuple(getattr(self.session, "log", ())),
+        )
+
+    @property
+    def taken(self) -> int:
+        """Steps taken since the beginning of the training."""
+        assert self.comm.step is not None
+        return self.comm.step + 1
+
+    def steps(self, epoch: int, first: int) -> None:
+        """Take the steps of an epoch, from the given one on; save where it is due."""
+        job, n = self.job, len(self.job.x)
+        last = math.ceil(n / job.batch_size) - 1
+        order = order_of(job.x, job.batch_size, seed=job.seed, epoch=epoch)
+        for step, rows in islice(enumerate(order), first, None):
+            self.clock.lap("input")
+            self.comm.step = self.taken
+            self.comm.check()  # a rank that is alone would never hear that it should stop
+            with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
+                loss = self.session.step(rows, epoch, step)
+            check_finite(loss, epoch, step)
+            self.total += loss * len(rows)
+            if time.monotonic() > self.told + _PULSE:
+                self.tell(epoch, "progress")
+            if job.saving is not None and step < last and job.saving.due(self.taken):
+                self.save(epoch, step + 1, self.session.gather())
+            self.clock.lap("compute")
+
+    def record(self, theta: Array) -> None:
+        """Append one epoch to the history."""
+        row = epoch_row(self.comm, self.job, theta, self.total, self.clock)
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
+
+    def stops(self) -> bool:
+        """Decide, all ranks together, whether the history says to stop."""
+        stop, history = self.job.stop, self.history
+        return bool(history) and stop is not None and all_agree(self.comm, stop(history))
+
+    def save(self, epoch: int, step: int, found: tuple[Array, State]) -> None:
+        """Write a checkpoint, from which the given step comes next."""
+        comm, job, saving = self.comm, self.job, self.job.saving
+        extra = self.session.extra()
+        losses = np.zeros(comm.size)
+        losses[comm.rank] = self.total
+        all_reduce(comm, losses)  # adds only zeros: the parts keep their bits
+        self.clock.lap("communication")
+        comm.check()  # another attempt may be writing by now
+        if comm.rank == 0 and saving is not None:
+            here = Progress(epoch, step, self.taken, losses.tolist(), self.history)
+            path = save_point(saving, job.config, *found, extra, here)
+            self.tell(epoch, "checkpoint", message=str(path))
+        self.clock.lap("checkpoint")
+
+    def tell(
+        self, epoch: int, kind: str, metrics: Mapping[str, float] | None = None, message: str = ""
+    ) -> None:
+        """Report an event to the driver, see :class:`~course_lib.parallel.Event`."""
+        self.told = time.monotonic()
+        if self.job.report and self.comm.rank == 0:
+            event = {"epoch": epoch, "metrics": dict(metrics or {}), "kind": kind}
+            self.comm.report({**event, "step": self.taken, "message": message})

@@ -1,0 +1,164 @@
+"""The same network as a PyTorch module, and the way of its parameters there and back.
+
+PyTorch keeps the weights of a layer as ``(fan_out, fan_in)``, ours transposed.
+
+Chapter: a network in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib.arrays import Array
+from course_lib.layers import Activate, Dense, Dropout, Layer
+from course_lib.network import Network
+from course_lib.torch_mlp.twins import torch_activation
+
+
+def _module(layer: Layer, dtype: torch.dtype) -> nn.Module:
+    if isinstance(layer, Dense):
+        return nn.Linear(layer.fan_in, layer.fan_out, dtype=dtype)
+    if isinstance(layer, Activate):
+        return torch_activation(layer.activation)
+    if isinstance(layer, Dropout):
+        return nn.Dropout(layer.rate)
+    raise TypeError(
+        f"TorchMLP: the layer {type(layer).__name__} has no twin in PyTorch that we know; known "
+        "are Dense, Activate and Dropout."
+    )
+
+
+class TorchMLP(nn.Module):
+    """A PyTorch module with the layers of a :class:`~course_lib.network.Network`.
+
+    Its parameters start as PyTorch draws them, from its global generator; for ours use
+    :func:`to_torch`.
+
+    Parameters
+    ----------
+    net : Network
+        The network to build.
+    dtype : torch.dtype
+        Of the parameters; float64 unless asked otherwise, as everywhere in this package.
+
+    Attributes
+    ----------
+    net : Network
+        The description that it was built from.
+    layers : torch.nn.Sequential
+        One module per layer.
+
+    Raises
+    ------
+    TypeError
+        If the network holds a layer or an activation of your own.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> TorchMLP(mlp([4, 8, 3], hidden="tanh")).layers
+    Sequential(
+      (0): Linear(in_features=4, out_features=8, bias=True)
+      (1): Tanh()
+      (2): Linear(in_features=8, out_features=3, bias=True)
+    )
+
+    Notes
+    -----
+    Chapter: a network in PyTorch.
+    """
+
+    def __init__(self, net: Network, *, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.net = net
+        self.layers = nn.Sequential(*(_module(layer, dtype) for layer in net.layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the outputs, shape (batch, n_outputs), of inputs (batch, n_inputs)."""
+        outputs: Tensor = self.layers(x)
+        return outputs
+
+
+def to_torch(net: Network, theta: Array) -> TorchMLP:
+    """Build the PyTorch twin of a network, with a copy of its parameters.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    theta : array of float32 or float64, shape (n_params,)
+        Its parameters; the module gets the same dtype.
+
+    Returns
+    -------
+    TorchMLP
+
+    Raises
+    ------
+    ValueError
+        If `theta` has the wrong length.
+    TypeError
+        As for :class:`TorchMLP`.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> net = mlp([4, 8, 3])
+    >>> theta = net.init(np.random.default_rng(0))
+    >>> np.array_equal(from_torch(to_torch(net, theta)), theta)
+    True
+    """
+    params = net.unpack(theta)
+    with torch.random.fork_rng(devices=[]):  # what nn.Linear draws is overwritten: leave no trace
+        model = TorchMLP(net, dtype=torch.from_numpy(np.empty(0, theta.dtype)).dtype)
+    with torch.no_grad():
+        for module, p in zip(model.layers, params, strict=True):
+            if isinstance(module, nn.Linear):
+                module.weight.copy_(torch.tensor(p["W"].T))
+                module.bias.copy_(torch.tensor(p["b"]))
+    return model
+
+
+def from_torch(model: TorchMLP) -> Array:
+    """Return the parameters of the module as our flat vector: a copy on the CPU.
+
+    Parameters
+    ----------
+    model : TorchMLP
+        On any device.
+
+    Returns
+    -------
+    array, shape (n_params,)
+        ``theta``, in the module's dtype.
+    """
+    return flatten(model, {parameter: parameter for parameter in model.parameters()})
+
+
+def flatten(model: TorchMLP, values: Mapping[Tensor, Tensor]) -> Array:
+    """Lay one tensor per parameter (its value, gradient, velocity) end to end, as in theta.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> model = to_torch(mlp([2, 1]), np.array([1.0, 2.0, 3.0]))
+    >>> flatten(model, {p: 10 * p for p in model.parameters()})
+    array([10., 20., 30.])
+    """
+
+    def array(parameter: Tensor) -> Array:
+        value: Array = values[parameter].detach().cpu().numpy()
+        return value
+
+    return model.net.pack(
+        [
+            {"W": array(module.weight).T, "b": array(module.bias)}
+            if isinstance(module, nn.Linear)
+            else {}
+            for module in model.layers
+        ]
+    )
