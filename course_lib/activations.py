@@ -53,7 +53,7 @@ class Activation:
 
 
 identity = Activation("identity", formulas.identity, formulas.identity_df)
-r"""The linear activation :math:`f(z) = z`, :math:`f'(z) = 1`. Chapter: activations.
+r"""The linear activation :math:`f(z) = z`, :math:`f'(z) = 1`.
 
 Examples
 --------
@@ -61,11 +61,10 @@ Examples
 array([-1.5,  2. ])
 """
 
-
 sigmoid = Activation("sigmoid", formulas.sigmoid, formulas.sigmoid_df)
 r"""The logistic function :math:`\sigma(z) = 1 / (1 + e^{-z})`; derivative :math:`a (1 - a)`.
 
-Range (0, 1); computed without overflow for any z. Chapter: activations.
+Range (0, 1); computed without overflow for any z.
 
 Examples
 --------
@@ -73,9 +72,8 @@ Examples
 array([0. , 0.5, 1. ])
 """
 
-
 tanh = Activation("tanh", formulas.tanh, formulas.tanh_df)
-r"""The hyperbolic tangent, :math:`\tanh' = 1 - \tanh^2`; range (-1, 1). Chapter: activations.
+r"""The hyperbolic tangent, :math:`\tanh' = 1 - \tanh^2`; range (-1, 1).
 
 Examples
 --------
@@ -83,11 +81,10 @@ Examples
 array([0.])
 """
 
-
 relu = Activation("relu", formulas.relu, formulas.relu_df)
 r"""The rectifier :math:`\max(z, 0)`; derivative 1 for z > 0 and 0 otherwise (0 at z = 0).
 
-References: Nair & Hinton 2010; Glorot, Bordes & Bengio 2011. Chapter: activations.
+References: Nair & Hinton 2010; Glorot, Bordes & Bengio 2011.
 
 Examples
 --------
@@ -95,11 +92,10 @@ Examples
 array([0., 0., 3.])
 """
 
-
 leaky_relu = Activation("leaky_relu", formulas.leaky_relu, formulas.leaky_relu_df)
 r""":math:`z` for z > 0 and :math:`0.01 z` otherwise: no unit is ever dead.
 
-References: Maas, Hannun & Ng 2013. Chapter: activations.
+References: Maas, Hannun & Ng 2013.
 
 Examples
 --------
@@ -107,11 +103,10 @@ Examples
 array([-0.02,  3.  ])
 """
 
-
 elu = Activation("elu", formulas.elu, formulas.elu_df)
 r""":math:`z` for z > 0 and :math:`e^z - 1` otherwise (alpha = 1): smooth at 0.
 
-References: Clevert, Unterthiner & Hochreiter 2016. Chapter: activations.
+References: Clevert, Unterthiner & Hochreiter 2016.
 
 Examples
 --------
@@ -119,11 +114,10 @@ Examples
 array([-1.,  2.])
 """
 
-
 gelu = Activation("gelu", formulas.gelu, formulas.gelu_df)
 r""":math:`z\,\Phi(z)` with the standard normal distribution function, in its exact (erf) form.
 
-References: Hendrycks & Gimpel 2016. Chapter: activations.
+References: Hendrycks & Gimpel 2016.
 
 Examples
 --------
@@ -131,9 +125,8 @@ Examples
 array([0.    , 0.8413])
 """
 
-
 silu = Activation("silu", formulas.silu, formulas.silu_df)
-r""":math:`z\,\sigma(z)`, also called swish. Chapter: activations.
+r""":math:`z\,\sigma(z)`, also called swish.
 
 References: Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph & Le 2017.
 
@@ -143,18 +136,16 @@ Examples
 array([0.    , 0.7311])
 """
 
-
 softplus = Activation("softplus", formulas.softplus, formulas.softplus_df)
 r""":math:`\log(1 + e^z)`, a smooth rectifier whose derivative is the sigmoid.
 
-References: Dugas et al. 2001. Chapter: activations.
+References: Dugas et al. 2001.
 
 Examples
 --------
 >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(4)
 array([0.000e+00, 6.931e-01, 1.000e+03])
 """
-
 
 ALL: dict[str, Activation] = {
     act.name: act for act in (identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus)
@@ -207,10 +198,6 @@ def softmax(z: Array, out: Array | None = None) -> Array:
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
     array([[0.5, 0.5],
            [1. , 0. ]])
-
-    Notes
-    -----
-    Chapter: activations.
     """
     out = np.subtract(z, np.max(z, axis=-1, keepdims=True), out=out)
     np.exp(out, out=out)

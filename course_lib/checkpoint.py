@@ -204,10 +204,6 @@ def save(
     ('step-00000001.json', {'state': {'t': 1}})
     >>> np.array_equal(join_state(saved.arrays, saved.meta["state"])["m"], state["m"])
     True
-
-    Notes
-    -----
-    Chapter: failures and checkpoints.
     """
     step = check_integer(step, where="save", name="step", at_least=0)
     keep = check_integer(keep, where="save", name="keep", at_least=1)
@@ -249,10 +245,6 @@ def load(path: StrPath) -> Checkpoint:
     ------
     CheckpointError
         If a file is missing, or not exactly what was written.
-
-    Notes
-    -----
-    Chapter: failures and checkpoints.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -289,10 +281,6 @@ def latest_valid(directory: StrPath) -> Checkpoint | None:
     -----
     RuntimeWarning
         For each newer checkpoint that is incomplete or damaged.
-
-    Notes
-    -----
-    Chapter: failures and checkpoints.
     """
     folder = Path(directory)
     for step in sorted({step for step, _ in checkpoint_files(folder)}, reverse=True):

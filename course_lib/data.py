@@ -61,7 +61,7 @@ def load_digits(
 ) -> Split:
     """Handwritten digits of 8 x 8 pixels: 1,797 images, 64 inputs in [0, 1], 10 classes.
 
-    They ship with scikit-learn, so nothing is downloaded. Chapter: data.
+    They ship with scikit-learn, so nothing is downloaded.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def load_breast_cancer(
 
     Inputs have mean 0 and variance 1 over the TRAINING samples. The test samples are shifted and
     scaled by the same numbers: taking their own would leak what the network must not know.
-    Parameters and errors as for :func:`load_digits`. Chapter: data.
+    Parameters and errors as for :func:`load_digits`.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def load_mnist(
 
     Reads the four original files from `root` and checks their SHA-256 sums. Nothing is
     downloaded unless you ask for it. In float64 the inputs take 440 MB, in float32 half of it.
-    Chapter: data.
+
 
     Parameters
     ----------
@@ -184,10 +184,6 @@ def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.
     >>> parts = list(batches(5, 2, seed=0, epoch=0))
     >>> [len(indices) for indices in parts], np.sort(np.concatenate(parts))
     ([2, 2, 1], array([0, 1, 2, 3, 4]))
-
-    Notes
-    -----
-    Chapter: data.
     """
     where = "batches"
     n = check_integer(n, where=where, name="n", at_least=1)
@@ -287,10 +283,6 @@ def folds(n: int, k: int, *, seed: int) -> list[tuple[Rows, Rows]]:
     >>> train, test = folds(7, 3, seed=0)[0]
     >>> np.sort(np.concatenate([train, test]))
     array([0, 1, 2, 3, 4, 5, 6])
-
-    Notes
-    -----
-    Chapter: data.
     """
     k = check_integer(k, where="folds", name="k", at_least=2)
     n = check_integer(n, where="folds", name="n (rows, at least one per fold)", at_least=k)

@@ -26,7 +26,6 @@ PACKAGES = (
     "distributed", "jupyter-book", "jupyterlab", "ipykernel", "nbval", "threadpoolctl",
 )  # fmt: skip
 
-
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "MALLOC_TRIM_THRESHOLD_",

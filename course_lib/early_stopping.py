@@ -151,10 +151,6 @@ class KeepBest:
     [1.96, 3.84, 7.53]
     >>> keep.epoch, keep.theta
     (0, array([1.2, 1.2]))
-
-    Notes
-    -----
-    Chapter: batches, validation and reading a training curve.
     """
 
     def __init__(self, metric: str = "val_loss") -> None:

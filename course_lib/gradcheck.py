@@ -54,10 +54,6 @@ def numerical_gradient(f: Callable[[Array], float], theta: Array, h: float = 1e-
     --------
     >>> numerical_gradient(lambda t: float(t @ t), np.array([1.0, -2.0])).round(6)
     array([ 2., -4.])
-
-    Notes
-    -----
-    Chapter: backpropagation.
     """
     theta = np.asarray(theta)
     if theta.dtype != np.float64:
@@ -86,7 +82,7 @@ def relative_error(a: Array, n: Array, *, floor: float = 0.0) -> float:
 
     0 means equal, about 1 unrelated, 2 opposite. Whole vectors are compared because a single
     component that happens to be near 0 has no meaningful relative error. Two zero vectors are
-    equal. Chapter: backpropagation.
+    equal.
 
     Parameters
     ----------
@@ -147,10 +143,6 @@ def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     >>> errors = check(net, net.init(rng), rng.normal(size=(5, 3)), rng.integers(0, 2, 5))
     >>> {name: error < 1e-7 for name, error in errors.items()}
     {'0.W': True, '0.b': True, '2.W': True, '2.b': True}
-
-    Notes
-    -----
-    Chapter: backpropagation.
     """
     numerical = numerical_gradient(lambda t: net.loss_value(t, x, y), theta)
     _, analytic = net.loss_and_grad(theta, x, y)

@@ -21,9 +21,7 @@ from course_lib.weights import Initializer, he_normal
 
 Params: TypeAlias = dict[str, Array]
 
-
 Empty: TypeAlias = Callable[[tuple[int, ...], Any], Array]
-
 
 fresh: Empty = np.empty
 
@@ -78,10 +76,6 @@ class Dense:
     array([[1., 2., 7.]])
     >>> layer.backward(p, cache, np.array([[1.0, 0.0, 1.0]]))
     array([[3., 2.]])
-
-    Notes
-    -----
-    Chapters: forward propagation, backpropagation.
     """
 
     fan_in: int

@@ -126,7 +126,7 @@ mse = Loss("mse", formulas.mse)
 r"""Mean squared error: :math:`l_i = \frac{1}{k} \sum_j (\hat y_{ij} - y_{ij})^2`.
 
 Gradient :math:`2 (\hat y_{ij} - y_{ij}) / k`. Divided by the batch size it equals
-``torch.nn.functional.mse_loss`` and ``sklearn.metrics.mean_squared_error``. Chapter: losses.
+``torch.nn.functional.mse_loss`` and ``sklearn.metrics.mean_squared_error``.
 
 Examples
 --------
@@ -134,11 +134,10 @@ Examples
 2.5
 """
 
-
 mae = Loss("mae", formulas.mae)
 r"""Mean absolute error: :math:`l_i = \frac{1}{k} \sum_j |\hat y_{ij} - y_{ij}|`.
 
-Gradient :math:`\mathrm{sign}(\hat y_{ij} - y_{ij}) / k`, 0 where they are equal. Chapter: losses.
+Gradient :math:`\mathrm{sign}(\hat y_{ij} - y_{ij}) / k`, 0 where they are equal.
 
 Examples
 --------
@@ -146,11 +145,10 @@ Examples
 1.5
 """
 
-
 huber = Loss("huber", formulas.huber)
 r"""Huber's loss with threshold 1: :math:`e^2/2` for :math:`|e| \le 1`, else :math:`|e| - 1/2`.
 
-Mean over the outputs of a row; gradient :math:`\mathrm{clip}(e, -1, 1) / k`. Chapter: losses.
+Mean over the outputs of a row; gradient :math:`\mathrm{clip}(e, -1, 1) / k`.
 
 References: Huber 1964.
 
@@ -160,19 +158,17 @@ Examples
 2.625
 """
 
-
 binary_cross_entropy = Loss("binary_cross_entropy", formulas.binary_cross_entropy, "binary")
 r"""Cross-entropy of independent yes/no outputs, from logits z.
 
 :math:`l_i = \frac{1}{k} \sum_j \log(1 + e^{z_{ij}}) - y_{ij} z_{ij}`, gradient
-:math:`(\sigma(z_{ij}) - y_{ij}) / k`. Stable for any z. Chapter: losses.
+:math:`(\sigma(z_{ij}) - y_{ij}) / k`. Stable for any z.
 
 Examples
 --------
 >>> round(binary_cross_entropy([[0.0]], [1])[0], 4)
 0.6931
 """
-
 
 softmax_cross_entropy = Loss("softmax_cross_entropy", formulas.softmax_cross_entropy, "labels")
 r"""Cross-entropy of one class out of k, from logits z and integer labels y.
@@ -187,12 +183,11 @@ Examples
 1.0986
 """
 
-
 hinge = Loss("hinge", formulas.hinge, "margin")
 r"""Margin loss of a class: :math:`l_i = \max(0,\; 1 + \max_{j \ne y_i} z_{ij} - z_{i y_i})`.
 
 With one output and labels 0/1: :math:`\max(0, 1 - t_i z_i)`, :math:`t_i = 2 y_i - 1`. The same
-definition as ``sklearn.metrics.hinge_loss``. Chapter: losses.
+definition as ``sklearn.metrics.hinge_loss``.
 
 References: Crammer & Singer 2001.
 
@@ -201,7 +196,6 @@ Examples
 >>> hinge([[2.0, 1.5, 0.0]], [0])[0]
 0.5
 """
-
 
 ALL: dict[str, Loss] = {
     loss.name: loss

@@ -24,7 +24,6 @@ from course_lib.atomic import write_bytes
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
-
 FILES: dict[str, str] = {
     f"{name}-ubyte.gz": sha256
     for name, sha256 in (
@@ -36,7 +35,6 @@ FILES: dict[str, str] = {
 }
 """The file names, in the order in which :func:`read` returns them, and their SHA-256 sums."""
 
-
 MIRRORS: tuple[str, ...] = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -47,7 +45,7 @@ MIRRORS: tuple[str, ...] = (
 def read(root: str | os.PathLike[str], *, download: bool = False) -> tuple[Bytes, ...]:
     """Return train images (n, 784), train labels (n,), test images and test labels, as bytes.
 
-    Parameters and errors as for :func:`course_lib.data.load_mnist`. Chapter: data.
+    Parameters and errors as for :func:`course_lib.data.load_mnist`.
     """
     folder = Path(root)
     missing = [name for name in FILES if not (folder / name).is_file()]

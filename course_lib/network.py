@@ -58,10 +58,6 @@ class Network(Chain):
     >>> loss, gradient = net.loss_and_grad(theta, x, y)
     >>> print(f"{loss:.4f}", gradient.shape)
     0.7220 (17,)
-
-    Notes
-    -----
-    Chapters: backpropagation, a network in NumPy.
     """
 
     loss: Loss

@@ -16,7 +16,7 @@ def identity(z: float) -> float:
 
 
 def step(z: float) -> int:
-    """Fire (1) from the threshold 0 on, else stay silent (0). Chapter: neurons.
+    """Fire (1) from the threshold 0 on, else stay silent (0).
 
     References: McCulloch & Pitts 1943 (all-or-none).
 
@@ -67,10 +67,6 @@ class Neuron:
     References
     ----------
     McCulloch & Pitts 1943; Rosenblatt 1958; Minsky & Papert 1969 (XOR).
-
-    Notes
-    -----
-    Chapter: neurons.
     """
 
     weights: Sequence[float]

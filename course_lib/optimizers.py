@@ -26,7 +26,6 @@ __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Nesterov", "Optimizer", "RMSProp"
 
 State: TypeAlias = dict[str, Any]
 
-
 # Elements per block: the block's vectors and temporaries stay in the processor's cache, and are
 # small enough that the allocator reuses them instead of asking the system for cleared pages.
 BLOCK = 8192
@@ -177,10 +176,6 @@ class SGD(Optimizer):
     ...     theta, state = sgd.step(theta, np.array([1.0]), state)
     >>> theta
     array([0.71])
-
-    Notes
-    -----
-    Chapters: gradient descent, optimizers.
     """
 
     momentum: float = 0.0

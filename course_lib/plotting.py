@@ -38,9 +38,7 @@ __all__ = [
 # because lines in it vanish on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 
-
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
 
 LINES = ("-", "--", "-.", ":")
 

@@ -131,10 +131,6 @@ def compare(
     >>> slow, fast = (lambda: sum(range(100_000))), (lambda: sum(range(1_000)))
     >>> compare("a long sum", slow, "a short one", fast, repeats=5).verdict(at_least=5)
     'a short one is at least 5 times as fast as a long sum.'
-
-    Notes
-    -----
-    Chapter: where the time goes.
     """
     repeats = check_integer(repeats, where="compare", name="repeats", at_least=3)
     a(), b()  # the first run pays for caches, pages and lazy imports

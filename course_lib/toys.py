@@ -28,7 +28,7 @@ def two_moons(n: int, *, noise: float = 0.1, rng: np.random.Generator) -> tuple[
     """Two half circles, each around an end of the other: no straight line separates them.
 
     Class 0 is ``(cos t, sin t)``, class 1 is ``(1 - cos t, 1/2 - sin t)``, t uniform in [0, pi],
-    plus Gaussian noise of standard deviation `noise`. Chapter: data.
+    plus Gaussian noise of standard deviation `noise`.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def spirals(
 ) -> tuple[Array, Array]:
     """As many spiral arms as classes: each arm turns by 4 radians between radius 0.2 and 2.
 
-    Gaussian noise of standard deviation `noise` is added to both coordinates. Chapter: data.
+    Gaussian noise of standard deviation `noise` is added to both coordinates.
 
     Examples
     --------

@@ -140,10 +140,6 @@ def fit(
     >>> result = fit(net, np.zeros(2), SGD(0.1), x, 3 * x + 1, epochs=50, batch_size=5, seed=0)
     >>> result.theta.round(3)
     array([3., 1.])
-
-    Notes
-    -----
-    Chapters: a network in NumPy; batches, validation and reading a training curve.
     """
     epochs = check_integer(epochs, where="fit", name="epochs", at_least=1)
     batch_size = check_integer(batch_size, where="fit", name="batch_size", at_least=1)

@@ -45,7 +45,7 @@ def zeros(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
     """All weights zero, variance 0: the start from which a hidden layer cannot learn.
 
     The units of a layer compute the same, get the same gradient and stay equal for ever: the
-    symmetry is never broken. Right for biases, kept for weights as a warning. Chapter: weights.
+    symmetry is never broken. Right for biases, kept for weights as a warning.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def normal(rng: np.random.Generator, fan_in: int, fan_out: int, *, std: float = 
     .. math:: W \sim N(0, s^2)
 
     The signal changes by :math:`s \sqrt{n_{in}}` a layer, which only shallow networks survive.
-    References: Krizhevsky, Sutskever & Hinton 2012, section 5 (0.01). Chapter: weights.
+    References: Krizhevsky, Sutskever & Hinton 2012, section 5 (0.01).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def uniform(
 
     With :math:`l = 1 / \sqrt{n_{in}}` the variance is :math:`1 / (3 n_{in})`: each linear layer
     shrinks the signal by :math:`\sqrt 3`.
-    References: Glorot & Bengio 2010, equation 1. Chapter: weights.
+    References: Glorot & Bengio 2010, equation 1.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def glorot_normal(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
     .. math:: W \sim N(0,\ 2 / (n_{in} + n_{out}))
 
     :math:`1 / n_{in}` would keep the signal's variance, :math:`1 / n_{out}` the gradient's.
-    References: Glorot & Bengio 2010, equation 12. Chapter: weights.
+    References: Glorot & Bengio 2010, equation 12.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def glorot_uniform(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array
 
     .. math:: W \sim U(-l, l), \quad l = \sqrt{6 / (n_{in} + n_{out})}
 
-    References: Glorot & Bengio 2010, equation 16. Chapter: weights.
+    References: Glorot & Bengio 2010, equation 16.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def he_normal(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
 
     .. math:: W \sim N(0,\ 2 / n_{in})
 
-    References: He, Zhang, Ren & Sun 2015, equation 10. Chapter: weights.
+    References: He, Zhang, Ren & Sun 2015, equation 10.
 
     Examples
     --------
@@ -162,7 +162,7 @@ def he_uniform(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
 
     .. math:: W \sim U(-l, l), \quad l = \sqrt{6 / n_{in}}
 
-    References: He, Zhang, Ren & Sun 2015, equation 10 (the variance). Chapter: weights.
+    References: He, Zhang, Ren & Sun 2015, equation 10 (the variance).
 
     Examples
     --------
@@ -181,7 +181,7 @@ def orthogonal(rng: np.random.Generator, fan_in: int, fan_out: int, *, gain: flo
 
     Variance :math:`g^2 / \max(n_{in}, n_{out})`. A product of many square ones keeps every
     length, where a product of Gaussian ones keeps it only on average. References: Saxe,
-    McClelland & Ganguli 2014; Mezzadri 2007, section 5 (the signs). Chapter: weights.
+    McClelland & Ganguli 2014; Mezzadri 2007, section 5 (the signs).
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ ALL: dict[str, Initializer] = {
 
 
 def get(weights: str | Initializer) -> Initializer:
-    """Return the initialiser of that name; a function is returned as it is. Chapter: weights.
+    """Return the initialiser of that name; a function is returned as it is.
 
     Raises
     ------

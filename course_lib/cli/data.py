@@ -20,7 +20,6 @@ NAMED: dict[str, Callable[..., Split]] = {
     "breast_cancer": load_breast_cancer,
 }
 
-
 # Labels that are read at a time to count the classes.
 _BLOCK = 1_000_000
 

@@ -19,11 +19,9 @@ from course_lib.registry import lookup
 
 _READ = {"lr": float, "batch_size": int, "width": int, "depth": int, "dropout": float}
 
-
 _DEFAULT: dict[str, Any] = {
     "lr": 0.01, "batch_size": 32, "width": 32, "depth": 1, "dropout": 0.0, "optimizer": "adam",
 }  # fmt: skip
-
 
 _METHODS = ("grid", "random", "halving", "hyperband")
 

@@ -91,10 +91,6 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     array(['same', 'other', 'other', 'same'], dtype='<U5')
     >>> [w.shape for w in model.coefs_], model.n_iter_
     ([(2, 8), (8, 2)], 100)
-
-    Notes
-    -----
-    Chapter: a network in NumPy.
     """
 
     _loss = "softmax_cross_entropy"

@@ -38,10 +38,6 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     >>> model = MLPRegressor((), learning_rate=0.1, random_state=0).fit(x, 3 * x[:, 0] + 1)
     >>> model.predict([[0.0], [1.0]]).round(3)
     array([1., 4.])
-
-    Notes
-    -----
-    Chapter: a network in NumPy.
     """
 
     _loss = "mse"

@@ -54,10 +54,6 @@ class Faults:
     Traceback (most recent call last):
     ...
     course_lib.parallel.errors.WorkerLost: rank 1 died at its operation 0, as Faults(death) asked.
-
-    Notes
-    -----
-    Chapter: failures and checkpoints.
     """
 
     delay: float = 0.0

@@ -66,10 +66,6 @@ class TorchMLP(nn.Module):
       (1): Tanh()
       (2): Linear(in_features=8, out_features=3, bias=True)
     )
-
-    Notes
-    -----
-    Chapter: a network in PyTorch.
     """
 
     def __init__(self, net: Network, *, dtype: torch.dtype = torch.float64) -> None:

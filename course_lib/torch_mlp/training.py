@@ -74,10 +74,6 @@ def fit_torch(
     ...     model, SGD(0.1), x, 3 * x + 1, epochs=50, batch_size=5, seed=0, device="cpu"
     ... ).theta.round(3)
     array([3., 1.])
-
-    Notes
-    -----
-    Chapter: a network in PyTorch.
     """
     where = "fit_torch"
     if not isinstance(model, TorchMLP):

@@ -21,7 +21,6 @@ from course_lib.optimizers import Optimizer
 
 TorchLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-
 _MODULES: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
     "sigmoid": nn.Sigmoid,
@@ -134,7 +133,6 @@ _OPTIMIZERS: dict[
     type[Optimizer], Callable[[Any], tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]]
 ]
 
-
 _OPTIMIZERS = {
     optimizers.SGD: lambda o: (
         torch.optim.SGD,
@@ -153,7 +151,6 @@ _OPTIMIZERS = {
         {"betas": (o.beta1, o.beta2), "eps": o.eps, "weight_decay": o.weight_decay},
     ),
 }
-
 
 STATE_NAMES: dict[type[Optimizer], dict[str, str]] = {
     optimizers.SGD: {"v": "momentum_buffer"},

@@ -32,15 +32,11 @@ from course_lib.parallel.errors import CommTimeout, PeerLeft
 # together, slow each other down.
 LINE = 128
 
-
 _WORDS = LINE // 8
-
 
 _ALONE, _SPIN = 1e-5, 1e-4
 
-
 _LONGEST_SLEEP = 5e-3
-
 
 _give_way: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
 

@@ -44,10 +44,6 @@ def choose(hosts: Sequence[str]) -> str:
     --------
     >>> choose(["a", "a"]), choose(["a", "b"]), choose(["a", "b", "a"]), choose(["a"])
     ('shared_memory', 'dask', 'hierarchical', 'dask')
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     distinct = len(set(hosts))
     if distinct == len(hosts):
@@ -77,10 +73,6 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
     ------
     ParallelError
         If the channel asked for can not be had where the ranks run.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     chosen = lookup("channel", channel, {name: name for name in CHANNELS})
     if base.size == 1 or chosen == "dask":

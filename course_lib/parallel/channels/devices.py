@@ -34,10 +34,6 @@ def own_device(comm: Comm, device: str = "auto") -> torch.device:
     ------
     ParallelError
         If some ranks have a GPU of their own and others do not.
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
     lookup("device", device, dict.fromkeys(DEVICES))
     if device == "cpu":
@@ -79,10 +75,6 @@ def choose_devices(visible: Sequence[Sequence[str]], device: str = "auto") -> li
 
     >>> choose_devices([["a", "b"], ["b", "a"]])
     [0, 0]
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
     if device == "auto" and not any(visible):
         return None

@@ -56,10 +56,6 @@ class Hierarchical(Layered, Reduces):
     ...     return all_reduce(hierarchical, np.array([comm.rank])).item()
     >>> run_threads(4, add)
     [6, 6, 6, 6]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, base: Comm, hosts: Sequence[str], algorithm: str = "ordered") -> None:

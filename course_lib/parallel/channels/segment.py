@@ -27,9 +27,7 @@ from course_lib.parallel.errors import ParallelError
 
 _REGION = 1 << 38  # 256 GiB of file offsets, not of memory
 
-
 _ZEROS = memoryview(bytes(1 << 20))
-
 
 _TOKEN = 16
 

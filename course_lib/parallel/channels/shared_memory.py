@@ -24,17 +24,13 @@ from course_lib.parallel.comm import Comm, Layered, Reduces
 # elements, dtype. One per cache line.
 _PLACE = struct.Struct("=qqqq16s")
 
-
 _SLOT = 128
-
 
 # Parts are cut at cache lines, and added in pieces that stay in a core's own cache until they have
 # been written to all arrays.
 _PIECE = 1 << 16
 
-
 _PLANS = 32
-
 
 Plan: TypeAlias = list[list[Array]]
 """Pieces of this rank's part, each as it lies in the array of every rank."""
@@ -72,10 +68,6 @@ class SharedMemory(Layered, Reduces):
     ...     return all_reduce(shared, gradient).tolist(), comm.counters.messages
     >>> run_threads(3, add)[0]
     ([3.0, 3.0, 3.0], 4)
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, base: Comm) -> None:

@@ -30,10 +30,8 @@ from course_lib.registry import lookup
 
 _BACKENDS = ("gloo", "nccl")
 
-
 # What gloo and NCCL both can add. The rest (booleans, unsigned numbers) is rare, and sent.
 _DTYPES = frozenset(map(np.dtype, ("f4", "f8", "i4", "i8", "i1", "u1")))
-
 
 # How often a rank that waits looks whether the run has been stopped.
 _LOOK = timedelta(seconds=0.2)
@@ -66,10 +64,6 @@ class TorchComm(Layered, Reduces):
     References
     ----------
     Li et al. 2020.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def shard(n: int, rank: int, size: int) -> slice:
 
     Notes
     -----
-    The same cut as ``np.array_split``. Chapter: data parallelism.
+    The same cut as ``np.array_split``.
     """
     rows, extra = divmod(n, size)
     start = rank * rows + min(rank, extra)

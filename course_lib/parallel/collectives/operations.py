@@ -63,10 +63,6 @@ def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
     >>> from course_lib.parallel.comm import run_threads
     >>> run_threads(3, lambda comm: all_reduce(comm, np.array([10.0**comm.rank]), "tree"))
     [array([111.]), array([111.]), array([111.])]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     reduce = lookup("all_reduce algorithm", algorithm, ALL_REDUCE)
     check_buffer(array, "all_reduce")
@@ -114,10 +110,6 @@ def reduce_scatter(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
     >>> from course_lib.parallel.comm import run_threads
     >>> run_threads(2, lambda comm: reduce_scatter(comm, np.array([1.0, 2.0, 3.0])))
     [array([2., 4.]), array([6.])]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     reduce = lookup("reduce_scatter algorithm", algorithm, REDUCE_SCATTER)
     check_buffer(array, "reduce_scatter")
@@ -169,10 +161,6 @@ def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
     >>> from course_lib.parallel.comm import run_threads
     >>> run_threads(2, lambda comm: broadcast(comm, np.array([comm.rank + 5.0])))
     [array([5.]), array([5.])]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     if not 0 <= root < comm.size:
         raise ValueError(f"broadcast: root must be a rank in 0..{comm.size - 1}, got {root}.")
@@ -203,10 +191,6 @@ def all_gather(comm: Comm, array: Array) -> list[Array]:
     >>> from course_lib.parallel.comm import run_threads
     >>> run_threads(2, lambda comm: all_gather(comm, np.arange(comm.rank + 1)))[0]
     [array([0]), array([0, 1])]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     for offset in range(1, comm.size):
         comm.send((comm.rank + offset) % comm.size, "all_gather", array)
@@ -226,10 +210,6 @@ def barrier(comm: Comm) -> None:
     >>> from course_lib.parallel.comm import run_threads
     >>> run_threads(2, barrier)
     [None, None]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     all_reduce(comm, np.zeros(0), _quickest(comm))
 
@@ -245,10 +225,6 @@ def all_agree(comm: Comm, flag: bool) -> bool:
     >>> from course_lib.parallel.comm import run_threads
     >>> run_threads(2, lambda comm: all_agree(comm, comm.rank == 0))
     [False, False]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     votes = np.array([int(flag)])
     return bool(all_reduce(comm, votes, _quickest(comm))[0] == comm.size)

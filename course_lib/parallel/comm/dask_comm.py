@@ -28,9 +28,7 @@ from course_lib.parallel.errors import Aborted, CommTimeout, WorkerLost
 
 DELIVER, ABORT = "course_lib_deliver", "course_lib_abort"
 
-
 PLUGIN = "course-lib-mailboxes"
-
 
 # A name of a run takes 32 bytes; messages of a run older than the last 1000 are not expected.
 _REMEMBERED = 1000

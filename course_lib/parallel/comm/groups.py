@@ -120,10 +120,6 @@ class SubComm(Layered):
     ...     return all_reduce(group, np.array([comm.rank])).item()
     >>> run_threads(5, add_among_odd_and_even)  # 0 + 2 + 4 and 1 + 3
     [6, 4, 6, 4, 6]
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     def __init__(self, comm: Comm, ranks: Sequence[int], name: str) -> None:

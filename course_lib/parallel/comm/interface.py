@@ -90,10 +90,6 @@ class Comm(Protocol):
     ...     return float(comm.recv(1 - comm.rank, "hello")[0])
     >>> run_threads(2, greet)
     [1.5, 0.5]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     rank: int

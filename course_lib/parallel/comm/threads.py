@@ -25,9 +25,7 @@ from course_lib.parallel.faults import Courier, Faults, RankFaults
 # Stopped ranks notice at their next message, so a rank may need as long as a step computes.
 _GRACE = 10.0
 
-
 T = TypeVar("T")
-
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -134,10 +132,6 @@ def run_threads(
     >>> from course_lib.parallel.collectives import all_reduce
     >>> run_threads(3, lambda comm: all_reduce(comm, np.array([comm.rank + 1.0])))
     [array([6.]), array([6.]), array([6.])]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     check_integer(size, where="run_threads", name="size", at_least=1)
     events: queue.SimpleQueue[Outcome | Mapping[str, Any]] = queue.SimpleQueue()

@@ -77,10 +77,6 @@ class AlphaBeta:
     0.002
     >>> [round(1e3 * channel.all_reduce(8, 8_000_000, name), 2) for name in CHAINS]
     [126.0, 54.0, 28.0, 27.0]
-
-    Notes
-    -----
-    Chapter: collectives.
     """
 
     alpha: float
@@ -214,10 +210,6 @@ def fit_alpha_beta(measurements: Sequence[tuple[float, float]]) -> AlphaBetaFit:
     --------
     >>> fit_alpha_beta([(0, 1e-3), (1_000_000, 3e-3), (2_000_000, 5e-3)]).model
     AlphaBeta(alpha=0.001, beta=2e-09)
-
-    Notes
-    -----
-    Chapter: collectives.
     """
     sizes, times = _check(measurements)
     scale = sizes.max()  # else the two columns would differ by a factor of millions
@@ -294,10 +286,6 @@ def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
     [3, 1, 1, 1]
     >>> [rank.bytes for rank in traffic(4, 800, "ring")]  # all alike: 2 (p - 1) / p of the array
     [1200.0, 1200.0, 1200.0, 1200.0]
-
-    Notes
-    -----
-    Chapter: collectives.
     """
     check_integer(p, where="traffic", name="p", at_least=1)
     count = lookup("all_reduce algorithm", algorithm, _MESSAGES)

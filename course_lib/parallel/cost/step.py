@@ -104,10 +104,6 @@ def predict_step(
     2 ranks: 60.0 ms, 1.67 times as fast
     4 ranks: 43.0 ms, 2.33 times as fast
     8 ranks: 40.5 ms, 2.47 times as fast
-
-    Notes
-    -----
-    Chapter: collectives.
     """
     where = "predict_step"
     check_integer(p, where=where, name="p", at_least=1)

@@ -87,10 +87,6 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
         If called inside a Dask task, or while a worker process is importing the main script.
     ClusterUnreachable
         If no scheduler answers, or a ``tls://`` address is given without certificates.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     refuse_inside_task()
     if client is None:

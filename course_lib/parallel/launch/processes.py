@@ -147,10 +147,6 @@ def run_processes(
     >>> from course_lib.parallel.collectives import all_agree
     >>> run_processes(2, all_agree, True)
     [True, True]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     check_integer(size, where="run_processes", name="size", at_least=1)
     try:

@@ -88,10 +88,6 @@ def gang(
     >>> from course_lib.parallel.collectives import all_agree
     >>> gang(None, lambda comm: (comm.rank, all_agree(comm, True)), 2)
     [(0, True), (1, True)]
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     check_integer(n, where="gang", name="n", at_least=1)
     program = (OnChannel(fn, comm), args, kwargs)

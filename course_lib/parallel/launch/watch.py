@@ -129,7 +129,6 @@ def _handshake(comm: DaskComm) -> None:
 
 Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 
-
 # Stopped ranks notice at their next message, so a rank may need as long as a step computes.
 _GRACE = 10.0
 

@@ -22,7 +22,6 @@ from course_lib.parallel.launch.cluster import connect
 
 T = TypeVar("T")
 
-
 # Seconds; a worker's event loop answers at once, even while its ranks compute.
 _PATIENCE = 3.0
 

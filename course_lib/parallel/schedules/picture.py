@@ -34,10 +34,6 @@ def timeline(simulation: Simulation) -> str:
     >>> print(timeline(simulate(one_f_one_b(2, 3))))
     stage 0 | F0 F1 .  .  B0 -- F2 B1 -- .  B2 --
     stage 1 | .  F0 B0 -- F1 B1 -- F2 B2 -- .  .
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     times = [*simulation.start.values(), *simulation.end.values()]
     if any(time != int(time) for time in times):
@@ -79,10 +75,6 @@ def draw(simulation: Simulation, ax: Axes | None = None) -> Axes:
     >>> ax = draw(simulate(gpipe(2, 3)))
     >>> len(ax.patches), ax.get_xlabel()
     (12, 'time')
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     from course_lib.plotting import COLOURS, axes_or_new
 

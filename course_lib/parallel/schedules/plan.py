@@ -43,10 +43,6 @@ class Action:
     2F0
     >>> Action.parse("2F0") == Action(2, "F", 0)
     True
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     stage: int
@@ -116,7 +112,7 @@ def parse(text: str) -> Schedule:
 
     Notes
     -----
-    The inverse of :func:`table`, marks aside. Chapter: pipeline and tensor parallelism.
+    The inverse of :func:`table`, marks aside.
     """
     return tuple(
         tuple(Action.parse(word) for word in line.split()) for line in text.strip().splitlines()
@@ -178,10 +174,6 @@ def gpipe(stages: int, micro_batches: int) -> Schedule:
     >>> print(table(gpipe(stages=2, micro_batches=3)))
     0F0 0F1 0F2 0B0 0B1 0B2
     1F0 1F1 1F2 1B0 1B1 1B2
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     _check(stages, micro_batches, "gpipe")
     return tuple(
@@ -222,10 +214,6 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
     >>> print(table(one_f_one_b(stages=2, micro_batches=3)))
     0F0 0F1 0B0 0F2 0B1 0B2
     1F0 1B0 1F1 1B1 1F2 1B2
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     _check(stages, micro_batches, "one_f_one_b")
     return tuple(

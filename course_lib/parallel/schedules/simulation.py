@@ -116,10 +116,6 @@ class Simulation:
         Who waited for whom, in order of stage and time.
     in_flight : tuple of int
         For each stage, the most micro-batches whose activations it kept at a time.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     schedule: Schedule
@@ -173,10 +169,6 @@ def check(schedule: Sequence[Sequence[Action]]) -> None:
     ...
     course_lib.parallel.schedules.plan.ScheduleError: the schedule is faulty:
     0F0 0F1 0B0  <-- ERROR HERE: 0B1 is missing
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     simulate(schedule)
 
@@ -219,10 +211,6 @@ def simulate(
     ...     print(run.length, round(run.bubble, 4), run.in_flight)
     33 0.2727 (8, 8, 8, 8)
     33 0.2727 (4, 3, 2, 1)
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     plan = tuple(tuple(actions) for actions in schedule)
     check_lists(plan)

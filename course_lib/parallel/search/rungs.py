@@ -57,10 +57,6 @@ def halving_rungs(n: int, *, min_budget: int = 1, eta: int = 3) -> list[Rung]:
     --------
     >>> [tuple(rung) for rung in halving_rungs(30)]
     [(30, 1), (10, 3), (3, 9), (1, 27)]
-
-    Notes
-    -----
-    Chapter: search.
     """
     where = "successive_halving"
     n = check_integer(n, where=where, name="n", at_least=1)
@@ -115,10 +111,6 @@ def hyperband_brackets(max_budget: int, *, eta: int = 3) -> list[list[Rung]]:
     15 x 9, 5 x 27, 1 x 81
     8 x 27, 2 x 81
     5 x 81
-
-    Notes
-    -----
-    Chapter: search.
     """
     where = "hyperband"
     max_budget = check_integer(max_budget, where=where, name="max_budget", at_least=1)

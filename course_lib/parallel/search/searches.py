@@ -216,10 +216,6 @@ def grid(
     >>> result = grid(objective, {"x": [0, 1, 2], "y": [0, 1]}, comm="inprocess")
     >>> result.best.config, result.best.score
     ({'x': 2, 'y': 0}, 0.0)
-
-    Notes
-    -----
-    Chapter: search.
     """
     budget = check_integer(budget, where="grid", name="budget", at_least=1)
     configs = every(space)
@@ -264,14 +260,11 @@ def random(
 
     Examples
     --------
+    >>> from course_lib.parallel.search import LogUniform
     >>> space = {"lr": LogUniform(1e-4, 1)}
     >>> result = random(lambda t: -abs(t.config["lr"] - 0.01), space, n=50, comm="inprocess")
     >>> round(result.best.config["lr"], 2)
     0.01
-
-    Notes
-    -----
-    Chapter: search.
     """
     budget = check_integer(budget, where="random", name="budget", at_least=1)
     n = check_integer(n, where="random", name="n", at_least=1)
@@ -322,10 +315,6 @@ def successive_halving(
     >>> result = successive_halving(objective, {"x": Uniform(-1, 1)}, n=9, comm="inprocess")
     >>> [(row.rung, row.budget) for row in result.rows if row.rung > 0], result.budget
     ([(1, 3), (1, 3), (1, 3), (2, 9)], 21)
-
-    Notes
-    -----
-    Chapter: search.
     """
     rungs = halving_rungs(n, min_budget=min_budget, eta=eta)
     configs = sample(space, n, seed=options.get("seed", 0))
@@ -374,10 +363,6 @@ def hyperband(
     >>> result = hyperband(objective, {"x": Uniform(-1, 1)}, max_budget=9, comm="inprocess")
     >>> [sum(row.bracket == b for row in result.rows) for b in range(3)], result.best.budget
     ([13, 6, 3], 9)
-
-    Notes
-    -----
-    Chapter: search.
     """
     brackets = hyperband_brackets(max_budget, eta=eta)
     n = sum(bracket[0].n for bracket in brackets)

@@ -114,7 +114,6 @@ class Integers(Distribution):
 
 Space: TypeAlias = Mapping[str, Sequence[Any] | Distribution]
 
-
 Config: TypeAlias = dict[str, Any]
 
 
@@ -136,10 +135,6 @@ def every(space: Space) -> list[Config]:
     >>> every({"lr": [0.1, 0.01], "width": [8, 16]})  # doctest: +NORMALIZE_WHITESPACE
     [{'lr': 0.1, 'width': 8}, {'lr': 0.1, 'width': 16},
      {'lr': 0.01, 'width': 8}, {'lr': 0.01, 'width': 16}]
-
-    Notes
-    -----
-    Chapter: search.
     """
     _check(space)
     choices: list[Sequence[Any]] = []
@@ -181,10 +176,6 @@ def sample(space: Space, n: int, *, seed: int) -> list[Config]:
     >>> space = {"width": [8, 16, 32], "lr": LogUniform(1e-3, 1e-1)}
     >>> sample(space, 2, seed=0) == sample(space, 5, seed=0)[:2]
     True
-
-    Notes
-    -----
-    Chapter: search.
     """
     n = check_integer(n, where="sample", name="n", at_least=1)
     seed = check_integer(seed, where="sample", name="seed", at_least=0)

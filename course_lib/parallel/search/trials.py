@@ -218,10 +218,6 @@ def fit_objective(
     ... )
     >>> result.best.config, result.state[0].round(1)
     ({'lr': 0.1}, array([3., 1.]))
-
-    Notes
-    -----
-    Chapter: search.
     """
     x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
     x, y = np.asarray(x), np.asarray(y)

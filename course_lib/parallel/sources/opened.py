@@ -24,12 +24,7 @@ from course_lib.parallel.sources.rows import DaskRows, ShardRows, is_dask, sampl
 
 
 class Rows(Protocol):
-    """Rows that can be read by their numbers.
-
-    Notes
-    -----
-    Chapter: data parallelism.
-    """
+    """Rows that can be read by their numbers."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,10 +61,6 @@ class NpyRows:
     ...     NpyRows(f"{folder}/x.npy")[np.array([3, 0])]
     array([[6., 7.],
            [0., 1.]])
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -104,10 +95,6 @@ class InBlocks:
         As :func:`~course_lib.parallel.train` takes them.
     plan : BlockShuffle
         How to shuffle.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     data: Any
@@ -190,10 +177,6 @@ class BlockShuffle:
     >>> order = BlockShuffle(rows=2, window=2).order(8, seed=0, epoch=0)
     >>> order // 2, np.sort(order)
     (array([0, 0, 2, 2, 1, 3, 1, 3]), array([0, 1, 2, 3, 4, 5, 6, 7]))
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     rows: int

@@ -52,10 +52,6 @@ def write_shards(
     ...     ShardRows(folder, "x").shape
     [3, 2]
     (5, 2)
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     folder, rows = Path(directory), list[int]()
     seen: dict[str, list[Any]] = {}
@@ -94,10 +90,6 @@ class ShardRows:
     ------
     ValueError
         If the directory has no manifest.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, directory: str | os.PathLike[str], name: str) -> None:
@@ -179,10 +171,6 @@ class DaskRows:
     ------
     ValueError
         If it is chunked in another way, or rows are not known.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, array: Any) -> None:

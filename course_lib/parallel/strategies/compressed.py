@@ -144,10 +144,6 @@ class Compressed:
     --------
     >>> Compressed(TopK(0.01))
     Compressed(codec=TopK(fraction=0.01), error_feedback=True)
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
 
     codec: TopK | Int8 | PowerSGD

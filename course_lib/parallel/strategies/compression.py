@@ -58,10 +58,6 @@ class TopK:
     array([ 0., -4.,  0.,  3.])
     >>> codec.message_bytes(4, float) == 2 * (4 + 8)
     True
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
 
     fraction: float
@@ -116,10 +112,6 @@ class Int8:
     array([-12.7,   0. ,   3.1])
     >>> codec.message_bytes(3, float) == 3 + 8
     True
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
 
     def encode(self, vector: Array, rng: np.random.Generator | None = None) -> list[Array]:
@@ -201,10 +193,6 @@ def power_step(
     array([[ 1., -1.],
            [ 2., -2.],
            [ 3., -3.]])
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
     left = [m @ _orthonormal(q) for m, q in zip(matrices, qs, strict=True)]
     sums = add([*left, *vectors])
@@ -245,10 +233,6 @@ class PowerSGD:
     >>> net = mlp([784, 512, 10])
     >>> 8 * net.n_params, PowerSGD(4).message_bytes(net, float)
     (3256400, 62352)
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
 
     rank: int

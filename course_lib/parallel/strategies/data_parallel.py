@@ -54,10 +54,6 @@ class SyncSGD:
     --------
     >>> SyncSGD()
     SyncSGD(algorithm='auto')
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     algorithm: str = "auto"

@@ -78,10 +78,6 @@ class Session(Protocol):
     """One rank's part of a training under way: parameters, optimizer state, buffers.
 
     All ranks call the same methods in the same order.
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
@@ -130,12 +126,7 @@ class Session(Protocol):
 
 
 class Strategy(Protocol):
-    """How the ranks work together; a frozen dataclass.
-
-    Notes
-    -----
-    Chapter: data parallelism.
-    """
+    """How the ranks work together; a frozen dataclass."""
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
         """Begin, or go on with, a training on one rank.
@@ -154,12 +145,7 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class Checks(Protocol):
-    """A strategy that can tell beforehand what would fail on every rank.
-
-    Notes
-    -----
-    Chapter: data parallelism.
-    """
+    """A strategy that can tell beforehand what would fail on every rank."""
 
     def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
         """Raise ValueError if this can not train `net` on the least or the most of workers.

@@ -43,10 +43,6 @@ class RowNoise:
     >>> part = RowNoise(np.random.default_rng(0), slice(1, 3), 5).random((2, 2))
     >>> bool(np.all(part == whole[1:3]))
     True
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, rng: np.random.Generator, rows: slice, total: int) -> None:

@@ -64,10 +64,6 @@ class LocalSGD:
     --------
     >>> LocalSGD(8)
     LocalSGD(h=8, algorithm='auto')
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
 
     h: int

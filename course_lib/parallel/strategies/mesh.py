@@ -58,10 +58,6 @@ class MeshSession:
     ------
     ValueError
         If the ranks, the network or the backend do not fit the mesh.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     def __init__(self, mesh: Mesh, comm: Comm, job: Job, clock: Stopwatch) -> None:
@@ -179,10 +175,6 @@ def grid(data: int, pipeline: int, tensor: int) -> Array:
     >>> grid(2, 1, 3)
     array([[[0, 1, 2]],
            [[3, 4, 5]]])
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     return np.arange(data * pipeline * tensor).reshape(data, pipeline, tensor)
 
@@ -224,10 +216,6 @@ class Mesh:
     >>> mesh = Mesh(data=2, pipeline=2, tensor=2, micro_batches=4)
     >>> mesh.size
     8
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     data: int = 1

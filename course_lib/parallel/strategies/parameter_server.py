@@ -242,10 +242,6 @@ class AsyncParameterServer:
     --------
     >>> AsyncParameterServer(staleness=2)
     AsyncParameterServer(staleness=2)
-
-    Notes
-    -----
-    Chapter: asynchronous, local and compressed training.
     """
 
     staleness: int

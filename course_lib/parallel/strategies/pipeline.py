@@ -74,10 +74,6 @@ class Pipeline:
     ... )
     >>> bool(np.allclose(pipeline.theta, serial.theta))
     True
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     stages: int

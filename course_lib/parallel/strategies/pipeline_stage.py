@@ -63,10 +63,6 @@ def balanced_bounds(net: Chain, stages: int, *, together: int = 1) -> tuple[int,
     ((4,), (4, 6))
     >>> balanced_bounds(mlp([100, 8, 8, 8]), 2)  # 800 weights before the cut, 128 after it
     (2,)
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     check_integer(stages, where="balanced_bounds", name="stages", at_least=1)
     dense = [(i, layer) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
@@ -179,10 +175,6 @@ class Stage:
     ----------
     most_in_flight : int
         The most micro-batches whose activations were kept at a time: the stage's memory.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     def __init__(

@@ -48,10 +48,6 @@ class Operators:
     References
     ----------
     Shoeybi et al. 2019 (Megatron-LM), section 3 and figure 3.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     comm: Comm
@@ -88,10 +84,6 @@ class ColumnDense(Dense):
     .. math:: z^{(r)} = f(x)\, W^{(r)} + b^{(r)}
 
     Here `fan_out` is the number of this rank's columns.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     operators: Operators = field(kw_only=True)
@@ -115,10 +107,6 @@ class RowDense(Dense):
 
     The bias is held by every rank and added once, after the sum. Here `fan_in` is the number of
     this rank's rows.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     operators: Operators = field(kw_only=True)
@@ -149,10 +137,6 @@ class ColumnDropout(Dropout):
         The number of units of all ranks.
     columns : slice
         Which of them are here.
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     total: int
@@ -196,10 +180,6 @@ def tensor_plan(chain: Chain) -> list[str]:
     >>> from course_lib import mlp
     >>> tensor_plan(mlp([4, 8, 8, 3]))  # Dense, Activate, Dense, Activate, Dense
     ['columns', 'units', 'rows', 'whole', 'whole']
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     dense = [i for i, layer in enumerate(chain.layers) if isinstance(layer, Dense)]
     plan = ["whole"] * len(chain.layers)
@@ -234,10 +214,6 @@ def tensor_indices(chain: Chain, rank: int, size: int) -> Array:
     >>> chain = Chain((Dense(1, 3), Dense(3, 1)))  # W 0 1 2, b 3 4 5; W 6 7 8, b 9
     >>> tensor_indices(chain, 0, 2), tensor_indices(chain, 1, 2)
     (array([0, 1, 3, 4, 6, 7, 9]), array([2, 5, 8, 9]))
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     tree = chain.unpack(np.arange(chain.n_params))
     for i, (how, layer, p) in enumerate(zip(tensor_plan(chain), chain.layers, tree, strict=True)):
@@ -269,10 +245,6 @@ def tensor_chain(chain: Chain, operators: Operators) -> Chain:
     ...     return tensor_chain(chain, Operators(comm)).forward(part, np.ones((1, 1)))[0].item()
     >>> run_threads(2, forward), chain.forward(theta, np.ones((1, 1)))[0].item()
     ([118.0, 118.0], 118.0)
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     rank, size = operators.comm.rank, operators.comm.size
     layers: list[Layer] = []

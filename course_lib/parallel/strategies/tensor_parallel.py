@@ -46,10 +46,6 @@ class TensorParallel:
     --------
     >>> TensorParallel()
     TensorParallel(algorithm='auto')
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
 
     algorithm: str = "auto"
@@ -77,10 +73,6 @@ def sums_per_step(net: Network) -> int:
     >>> from course_lib import mlp
     >>> [sums_per_step(mlp([4] * (layers + 1))) for layers in (1, 2, 3, 4)]
     [0, 1, 1, 3]
-
-    Notes
-    -----
-    Chapter: pipeline and tensor parallelism.
     """
     pairs = tensor_plan(net).count("columns")
     return max(0, 2 * pairs - 1)

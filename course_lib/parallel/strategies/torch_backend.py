@@ -41,10 +41,6 @@ class TorchModel:
     >>> loss, gradient = TorchModel(net).loss_and_grad(theta, x, y, denominator=2)
     >>> bool(np.allclose(gradient, net.loss_and_grad(theta, x, y)[1]))
     True
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
 
     def __init__(self, net: Network) -> None:

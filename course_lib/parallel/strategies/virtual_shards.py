@@ -48,7 +48,7 @@ class VirtualShards:
     Notes
     -----
     The same bits need the same machine code too: the same NumPy and BLAS, on the same kind of
-    processor, with the same number of threads. Chapter: data parallelism.
+    processor, with the same number of threads.
     """
 
     shards: int = 8

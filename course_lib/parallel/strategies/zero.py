@@ -56,10 +56,6 @@ class ZeRO1:
     --------
     >>> ZeRO1()
     ZeRO1(algorithm='auto')
-
-    Notes
-    -----
-    Chapter: sharded optimizers.
     """
 
     algorithm: str = "auto"

@@ -57,10 +57,6 @@ def to_arrays(part: str, value: Any) -> tuple[Any, dict[str, Array]]:
     --------
     >>> to_arrays("optimizer", {"state": {0: {"step": torch.tensor(2.0)}}, "lr": 0.1})[1]
     {'optimizer.state.0.step': array(2., dtype=float32)}
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
     arrays: dict[str, Array] = {}
 

@@ -71,7 +71,6 @@ def to_device(data: Any, device: torch.device) -> Any:
 # A sign of life this often at most: the scheduler passes each on.
 _PROGRESS = 0.5
 
-
 _OPERATIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
 
 
@@ -93,10 +92,6 @@ class Context:
         Who this is, from 0, and how many there are.
     comm, device
         As given.
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
 
     def __init__(self, comm: Comm, device: torch.device) -> None:

@@ -68,11 +68,9 @@ def cut(sockets: dict[int, int]) -> None:
 # How often a rank looks whether the run has been stopped.
 _LOOK = 0.2
 
-
 # A rank that has finished waits for the others, which may compute for long. It is woken when the
 # run is stopped, so this is never waited for.
 _FINISHED = 7 * 24 * 3600.0
-
 
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
@@ -99,10 +97,6 @@ def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
         If another rank failed, while this one waited for it inside PyTorch.
     CommTimeout
         If an operation of PyTorch waited in vain.
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
     before = open_sockets()
     backend = "gloo" if device.type == "cpu" else "nccl"

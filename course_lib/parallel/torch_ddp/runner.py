@@ -31,7 +31,6 @@ from course_lib.registry import lookup
 if TYPE_CHECKING:
     from distributed import Client
 
-
 __all__ = ["RankEvent", "run"]
 
 
@@ -128,10 +127,6 @@ def run(
     References
     ----------
     Li et al. 2020.
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
     check_integer(workers, where="run", name="workers", at_least=1)
     check_integer(max_restarts, where="run", name="max_restarts", at_least=0)

@@ -43,10 +43,6 @@ class Share:
     --------
     >>> Share(None, rows=3, total=8, ranks=2).mean(torch.tensor(12.0))
     tensor(3.)
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
 
     data: Any
@@ -90,10 +86,6 @@ class ShareSampler(Sampler[list[int]]):
     [[0, 1], [4, 5], [8]] [2, 2, 1]
     [[2], [6], [9]] [1, 1, 1]
     [[3], [7], [8]] [1, 1, 0]
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
 
     def __init__(

@@ -146,10 +146,6 @@ def train(
     (3.0, 1.0)
     >>> result.replicas_identical
     True
-
-    Notes
-    -----
-    Chapter: PyTorch DDP on Dask.
     """
     for name, value, least in (
         ("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0),

@@ -226,10 +226,6 @@ def train(
     ... )
     >>> result.theta.round(3), result.replicas_identical
     (array([3., 1.]), True)
-
-    Notes
-    -----
-    Chapter: data parallelism.
     """
     start = time.perf_counter()
     between = ranks_between(workers)

@@ -32,10 +32,8 @@ from course_lib.parallel.training.result import Predicted
 if TYPE_CHECKING:
     from distributed import Client
 
-
 # Rows come from more than one batch, so that reading them is no easier than it will be.
 _BATCHES = 16
-
 
 # Rounds of one step per size: the first ones count for nothing, of the rest at least so many, and
 # more as long as there is time.
@@ -79,10 +77,6 @@ def predict(
     >>> options = {"optimizer": SGD(0.1), "epochs": 2, "batch_size": 5, "comm": "inprocess"}
     >>> [rank.compute > 0 for rank in predict(mlp([2, 2]), (x, y), **options)]
     [True, True]
-
-    Notes
-    -----
-    Chapter: where the time goes.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("workers", workers)):
         check_integer(value, where="predict", name=name, at_least=1)

@@ -29,7 +29,6 @@ from course_lib.registry import lookup
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
 
-
 # Those that need no number to be made.
 STRATEGIES: dict[str, Strategy] = {
     "sync": SyncSGD(),
