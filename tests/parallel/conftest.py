@@ -50,7 +50,12 @@ def quick_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     if "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")
-        names = ("pytest", "cloudpickle", "course_lib.parallel.channels.shared_memory", "torch.distributed")
+        names = (
+            "pytest",
+            "cloudpickle",
+            "course_lib.parallel.channels.shared_memory",
+            "torch.distributed",
+        )
         found = [n for n in names if importlib.util.find_spec(n.partition(".")[0])]
         context.set_forkserver_preload([*found, "course_lib.parallel.launch.processes"])
         monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)

@@ -183,7 +183,7 @@ def test_a_worker_that_freezes_when_it_hands_over_its_result_is_named(client):
 
 
 def test_a_rank_that_does_not_stop_is_not_waited_for_but_named(client, monkeypatch):
-    monkeypatch.setattr("course_lib.parallel.launch.watch._GRACE", 0.2)
+    monkeypatch.setattr("course_lib.parallel.comm.outcome.GRACE", 0.2)
 
     def fn(comm):
         if comm.rank == 0:

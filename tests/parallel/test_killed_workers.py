@@ -120,7 +120,7 @@ def test_what_a_strategy_remembers_survives_kill_9(strategy, client, tmp_path):
 
 
 def test_a_frozen_worker_is_noticed_within_the_timeout_and_replaced(client, tmp_path, monkeypatch):
-    monkeypatch.setattr("course_lib.parallel.launch.watch._GRACE", 1.0)
+    monkeypatch.setattr("course_lib.parallel.comm.outcome.GRACE", 1.0)
     monkeypatch.setattr("course_lib.parallel.launch.workers._PATIENCE", 1.0)
     killer = Killer(client, 1, signal.SIGSTOP)
     noticed = []
@@ -146,7 +146,7 @@ def test_a_frozen_worker_is_noticed_within_the_timeout_and_replaced(client, tmp_
 
 def test_the_only_worker_frozen_is_noticed_too(client, tmp_path, monkeypatch):
     """No peer waits for it: the driver itself must look."""
-    monkeypatch.setattr("course_lib.parallel.launch.watch._GRACE", 0.5)
+    monkeypatch.setattr("course_lib.parallel.comm.outcome.GRACE", 0.5)
     monkeypatch.setattr("course_lib.parallel.launch.workers._PATIENCE", 1.0)
     killer = Killer(client, 1, signal.SIGSTOP)
     result = train(

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from course_lib.parallel import errors
-from course_lib.parallel.comm.outcome import Outcome, first_cause, results
+from course_lib.parallel.comm.outcome import Outcome, Supervisor, first_cause
 
 
 def test_the_cause_comes_before_its_consequences_in_whatever_order_they_arrive():
@@ -32,7 +32,29 @@ def test_the_first_of_equals_is_reported():
 
 def test_no_failure_is_no_error():
     assert first_cause([Outcome(0, value=1)]) is None
-    assert results([Outcome(1, value="b"), Outcome(0, value="a")]) == ["a", "b"]
+    ranks = Supervisor(2, stop=pytest.fail)
+    ranks.end(Outcome(1, value="b"))
+    assert not ranks.done and ranks.left() is None  # a rank may take as long as it likes
+    ranks.end(Outcome(0, value="a"))
+    assert ranks.done and ranks.values() == ["a", "b"]
+
+
+def test_at_the_first_failure_the_others_are_stopped_once_and_get_some_seconds():
+    reasons: list[str] = []
+    ranks = Supervisor(3, reasons.append, grace=5.0)
+    ranks.expect_start(60.0)
+    assert 59 < ranks.left() <= 60
+    ranks.started()
+    assert ranks.left() is None
+    ranks.end(Outcome(2, error=errors.Aborted("stopped")))
+    assert reasons == ["stopped"] and ranks.failed and not ranks.done
+    ranks.started()  # heard late: the seconds to stop in go on
+    assert 4 < ranks.left() <= 5
+    ranks.end(Outcome(1, error=errors.WorkerLost("lost")))  # the cause is heard of later
+    ranks.end(Outcome(1, value="too late"))
+    assert reasons == ["stopped"]
+    with pytest.raises(errors.WorkerLost, match="lost"):
+        ranks.values()
 
 
 @pytest.mark.parametrize("name", [n for n in dir(errors) if n[0].isupper()])

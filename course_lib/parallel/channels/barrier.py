@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.errors import CommTimeout, PeerLeft
+from course_lib.parallel.errors import in_vain, left
 
 # 128 bytes apart: two processors that write into one cache line, or in two that are fetched
 # together, slow each other down.
@@ -102,24 +102,13 @@ class Barrier:
 
     def _give_up_on(self, peer: int, waited: float) -> None:
         comm = self._comm
-        at = "" if comm.step is None else f" (step {comm.step})"
         if self._words[peer * _WORDS + 1]:
             self._fence()
             if self._words[peer * _WORDS] < self._come:
-                raise PeerLeft(
-                    f"rank {comm.rank} waits for rank {peer}, which had already left{at}; every "
-                    "rank must execute the same sends, receives and collectives.",
-                    rank=peer,
-                    step=comm.step,
-                )
+                raise left(f"rank {comm.rank} waits for", peer, comm.step)
         if waited > comm.timeout:
-            raise CommTimeout(
-                f"rank {comm.rank} waited {comm.timeout:g} s for rank {peer} to come to a "
-                f"reduction in shared memory{at}. Either rank {peer} is stuck or does not execute "
-                "the same collectives, or it needs longer: then pass a larger timeout.",
-                rank=peer,
-                step=comm.step,
-            )
+            what = f"rank {peer} to come to a reduction in shared memory"
+            raise in_vain(comm.rank, comm.timeout, what, f"rank {peer}", peer=peer, step=comm.step)
 
     def _fence(self) -> None:
         lock = self._lock

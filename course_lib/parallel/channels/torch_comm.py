@@ -25,7 +25,7 @@ from course_lib.parallel.channels.devices import own_device
 from course_lib.parallel.collectives import all_agree, broadcast
 from course_lib.parallel.collectives.algorithms import ordered_all_reduce
 from course_lib.parallel.comm import Comm, Layered, Reduces
-from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
+from course_lib.parallel.errors import ParallelError, WorkerLost, at_step, in_vain
 from course_lib.registry import lookup
 
 _BACKENDS = ("gloo", "nccl")
@@ -135,12 +135,9 @@ class TorchComm(Layered, Reduces):
             while not self._done(work):
                 self.check()
                 if time.perf_counter() - start > self.timeout:
-                    raise CommTimeout(
-                        f"rank {self.rank} waited {self.timeout:g} s for the others to come to a "
-                        f"reduction{self._at}. Either one is stuck or does not execute the same "
-                        "collectives, or it needs longer: then pass a larger timeout.",
-                        rank=self.rank,
-                        step=self.step,
+                    what = "the others to come to a reduction"
+                    raise in_vain(
+                        self.rank, self.timeout, what, "one", peer=self.rank, step=self.step
                     )
         except RuntimeError as error:
             if isinstance(error, ParallelError):
@@ -162,14 +159,10 @@ class TorchComm(Layered, Reduces):
 
     def _lost(self, error: RuntimeError, what: str) -> ParallelError:
         return WorkerLost(
-            f"rank {self.rank} lost the connection to another rank{self._at} while {what} it by "
-            f"PyTorch: {error}",
+            f"rank {self.rank} lost the connection to another rank{at_step(self.step)} "
+            f"while {what} it by PyTorch: {error}",
             step=self.step,
         )
-
-    @property
-    def _at(self) -> str:
-        return "" if self.step is None else f" (step {self.step})"
 
 
 def _forget_failed_group() -> None:

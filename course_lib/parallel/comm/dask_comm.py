@@ -24,7 +24,7 @@ from distributed.protocol.serialize import to_serialize
 from course_lib.arrays import Array
 from course_lib.parallel.comm.interface import Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
-from course_lib.parallel.errors import Aborted, CommTimeout, WorkerLost
+from course_lib.parallel.errors import Aborted, CommTimeout, WorkerLost, at_step
 
 DELIVER, ABORT = "course_lib_deliver", "course_lib_abort"
 
@@ -141,7 +141,7 @@ class DaskComm(MailboxComm):
         if not done:
             raise CommTimeout(
                 f"rank {self.rank} could not hand {tag!r} to rank {dst} on {address} within "
-                f"{self.timeout:g} s{self._at}: its worker does not answer.",
+                f"{self.timeout:g} s{at_step(self.step)}: its worker does not answer.",
                 rank=dst,
                 worker=address,
                 step=self.step,
@@ -151,7 +151,7 @@ class DaskComm(MailboxComm):
         except OSError as error:
             raise WorkerLost(
                 f"rank {self.rank} lost the connection to rank {dst} on {address} while sending "
-                f"{tag!r}{self._at}: {error}",
+                f"{tag!r}{at_step(self.step)}: {error}",
                 rank=dst,
                 worker=address,
                 step=self.step,

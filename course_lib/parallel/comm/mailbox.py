@@ -16,7 +16,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.parallel.comm.interface import Counters, Tag
-from course_lib.parallel.errors import Aborted, CommTimeout, PeerLeft
+from course_lib.parallel.errors import Aborted, CommTimeout, in_vain, left
 
 
 class Mailbox:
@@ -140,12 +140,7 @@ class MailboxComm(ABC):
             )
         self.check()  # an aborted rank must not go on sending
         if not self._deliver(dst, tag, array):
-            raise PeerLeft(
-                f"rank {self.rank} sent {tag!r} to rank {dst}, which had already left{self._at}; "
-                "every rank must execute the same sends, receives and collectives.",
-                rank=dst,
-                step=self.step,
-            )
+            raise left(f"rank {self.rank} sent {tag!r} to", dst, self.step)
         self.counters.messages += 1
         self.counters.bytes += array.nbytes
 
@@ -180,18 +175,9 @@ class MailboxComm(ABC):
         """See :meth:`Comm.buffer <course_lib.parallel.comm.Comm.buffer>`."""
         return np.zeros(n, dtype)
 
-    @property
-    def _at(self) -> str:
-        return "" if self.step is None else f" (step {self.step})"
-
     def _in_vain(self, tag: Tag, timeout: float, who: str, src: int | None = None) -> CommTimeout:
-        return CommTimeout(
-            f"rank {self.rank} waited {timeout:g} s for {tag!r} from {who}, and nothing "
-            f"came{self._at}. Either {who} is stuck or does not execute the same "
-            "collectives, or it needs longer: then pass a larger timeout.",
-            rank=src,
-            step=self.step,
-        )
+        what = f"{tag!r} from {who}, and nothing came"
+        return in_vain(self.rank, timeout, what, who, peer=src, step=self.step)
 
     def _check_peer(self, peer: int, what: str) -> None:
         if not 0 <= peer < self.size or peer == self.rank:

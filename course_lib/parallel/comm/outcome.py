@@ -1,4 +1,4 @@
-"""What became of each rank, and which of several failures was the cause of the others.
+"""What became of each rank, which failure was the cause of the others, and who stops them.
 
 When one rank fails, its peers fail too: they time out, or are stopped. Only the first cause helps
 the reader, so errors are ranked: an exception of the user's function, then a lost worker, then a
@@ -10,8 +10,9 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import pickle
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,9 +100,79 @@ def first_cause(outcomes: Sequence[Outcome]) -> ParallelError | None:
     return cause
 
 
-def results(outcomes: Sequence[Outcome]) -> list[Any]:
-    """Return the values in rank order, or raise the first cause."""
-    error = first_cause(outcomes)
-    if error is not None:
-        raise error
-    return [outcome.value for outcome in sorted(outcomes, key=lambda o: o.rank)]
+# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
+GRACE = 10.0
+
+
+class Supervisor:
+    """Hears how each rank ends; at the first failure, has the others stopped and waits no longer.
+
+    Threads, processes and Dask workers are supervised alike. Whoever starts the ranks passes on
+    what it hears, one event after the other, until :attr:`done` or until :meth:`left` is over.
+
+    Parameters
+    ----------
+    size : int
+        How many ranks there are.
+    stop : callable
+        Tells the ranks that still run to stop, and why.
+    grace : float
+        Seconds that they get for it.
+
+    Attributes
+    ----------
+    outcomes : dict of int to Outcome
+        Of the ranks that have ended, in the order in which they did.
+    failed : bool
+        Whether one has failed.
+    grace : float
+        As given.
+
+    Examples
+    --------
+    >>> ranks = Supervisor(2, stop=print)
+    >>> ranks.end(Outcome(1, error=ZeroDivisionError("division by zero"), step=7))
+    rank 1 failed in step 7: ZeroDivisionError: division by zero
+    >>> ranks.done, ranks.left() is None
+    (False, False)
+    """
+
+    def __init__(self, size: int, stop: Callable[[str], None], grace: float | None = None) -> None:
+        self._size, self._stop = size, stop
+        self.grace = GRACE if grace is None else grace
+        self._deadline: float | None = None
+        self.outcomes: dict[int, Outcome] = {}
+        self.failed = False
+
+    @property
+    def done(self) -> bool:
+        """Whether every rank has ended."""
+        return len(self.outcomes) == self._size
+
+    def left(self) -> float | None:
+        """Return the seconds that the next event may take; None: as long as it likes."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def expect_start(self, timeout: float) -> None:
+        """Give the ranks so many seconds to start."""
+        self._deadline = time.monotonic() + timeout
+
+    def started(self) -> None:
+        """Hear that all ranks have started; from now on they may take as long as they like."""
+        if not self.failed:
+            self._deadline = None
+
+    def end(self, outcome: Outcome) -> None:
+        """Hear how a rank has ended; what was heard of it first counts."""
+        self.outcomes.setdefault(outcome.rank, outcome)
+        cause = first_cause(list(self.outcomes.values()))
+        if cause is not None and not self.failed:
+            self.failed = True
+            self._stop(str(cause))
+            self._deadline = time.monotonic() + self.grace
+
+    def values(self) -> list[Any]:
+        """Return what the ranks returned, by rank, or raise the first cause."""
+        if cause := first_cause(list(self.outcomes.values())):
+            raise cause
+        return [self.outcomes[rank].value for rank in range(self._size)]

@@ -20,7 +20,7 @@ from typing import Any
 from course_lib.arrays import Array
 from course_lib.parallel.comm.interface import Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
-from course_lib.parallel.errors import CommTimeout
+from course_lib.parallel.errors import CommTimeout, at_step
 
 
 class Pipes(MailboxComm):
@@ -58,7 +58,7 @@ class Pipes(MailboxComm):
         except BlockingIOError:
             raise CommTimeout(
                 f"rank {self.rank} could not hand {tag!r} to rank {dst} within "
-                f"{self.timeout:g} s{self._at}: its process does not read.",
+                f"{self.timeout:g} s{at_step(self.step)}: its process does not read.",
                 rank=dst,
                 step=self.step,
             ) from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -19,11 +18,8 @@ from typing import Any, TypeVar
 from course_lib.arrays import Array, check_integer
 from course_lib.parallel.comm.interface import Comm, Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
-from course_lib.parallel.comm.outcome import Outcome, results
+from course_lib.parallel.comm.outcome import GRACE, Outcome, Supervisor
 from course_lib.parallel.faults import Courier, Faults, RankFaults
-
-# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
-_GRACE = 10.0
 
 T = TypeVar("T")
 
@@ -142,7 +138,6 @@ def run_threads(
             outcome = Outcome(comm.rank, value=fn(comm))
         except BaseException as error:
             outcome = Outcome(comm.rank, error=error, step=comm.step)
-            comm.abort(f"rank {comm.rank} failed ({type(error).__name__})")
         mailboxes[comm.rank].close()
         events.put(outcome)
 
@@ -157,31 +152,26 @@ def run_threads(
         threading.Thread(target=main, args=(comm,), name=f"rank-{comm.rank}", daemon=True)
         for comm in comms
     ]
+    ranks = Supervisor(size, comms[0].abort, grace=timeout)
     for thread in threads:
         thread.start()
-
-    outcomes: list[Outcome] = []
-    deadline: float | None = None
     try:
-        while len(outcomes) < size:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            event = events.get(timeout=left)
-            if not isinstance(event, Outcome):
-                if on_report is not None:
-                    on_report(event)
-                continue
-            outcomes.append(event)
-            if event.error is not None and deadline is None:
-                deadline = time.monotonic() + timeout
+        while not ranks.done:
+            event = events.get(timeout=ranks.left())
+            if isinstance(event, Outcome):
+                ranks.end(event)
+            elif on_report is not None:
+                on_report(event)
     except queue.Empty:
         pass  # some rank computes on and on; the failure that stopped the others is the news
     except BaseException:
         comms[0].abort("the run was interrupted")
-        deadline = time.monotonic() + _GRACE
+        ranks.expect_start(GRACE)
         raise
     finally:
         for thread in threads:  # ended or ending, but for those that were given up
-            thread.join(_GRACE if deadline is None else max(0.0, deadline - time.monotonic()))
+            left = ranks.left()
+            thread.join(GRACE if left is None else left)
         if courier is not None:
             courier.close()
-    return results(outcomes)
+    return ranks.values()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -20,85 +19,8 @@ from typing import Any
 from course_lib.arrays import check_integer
 from course_lib.parallel.collectives import barrier
 from course_lib.parallel.comm import Comm, Counters, Pipes
-from course_lib.parallel.comm.outcome import Outcome, first_cause, results
+from course_lib.parallel.comm.outcome import Outcome, Supervisor
 from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
-
-# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
-_GRACE = 10.0
-
-
-def watch(
-    processes: Sequence[BaseProcess],
-    drivers: Sequence[Connection],
-    timeout: float,
-    on_report: Callable[[Mapping[str, Any]], None] | None,
-) -> list[Any]:
-    """Wait until every rank has ended; return the values by rank, or raise the first cause.
-
-    Parameters
-    ----------
-    processes : sequence of Process
-        By rank.
-    drivers : sequence of Connection
-        A pipe to each.
-    timeout : float
-        Seconds that the ranks have to start.
-    on_report : callable or None
-        Called with each message that a rank reports.
-    """
-    rank_of = {pipe: rank for rank, pipe in enumerate(drivers)}
-    outcomes: dict[int, Outcome] = {}
-    deadline: float | None = time.monotonic() + timeout
-    stopped = False
-    while rank_of:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready = wait(list(rank_of), left)
-        if not ready and stopped:
-            break  # some rank computes on and on; the failure that stopped the others is the news
-        if not ready:
-            raise CommTimeout(
-                f"the {len(processes)} processes did not start within {timeout:g} s; on a machine "
-                "that is busy, or imports slowly, pass a larger timeout."
-            )
-        for pipe in ready:
-            rank = rank_of[pipe]  # type: ignore[index]
-            try:
-                kind, content = drivers[rank].recv()
-            except (EOFError, OSError):
-                outcomes.setdefault(rank, _lost(rank, processes[rank]))
-                kind, content = "outcome", outcomes[rank]
-            if kind == "outcome":
-                outcomes.setdefault(rank, content)
-                del rank_of[pipe]  # type: ignore[arg-type]
-            elif kind == "started" and not stopped:
-                deadline = None
-            elif kind == "abort":
-                _stop(drivers, content)
-            elif kind == "report" and on_report is not None:
-                on_report(content)
-        if not stopped and (error := first_cause(list(outcomes.values()))):
-            stopped, deadline = True, time.monotonic() + _GRACE
-            _stop(drivers, str(error))
-    return results(list(outcomes.values()))
-
-
-def _stop(drivers: Sequence[Connection], reason: str) -> None:
-    for pipe in drivers:
-        with suppress(OSError):  # that one has ended
-            pipe.send(reason)
-
-
-def _lost(rank: int, process: BaseProcess) -> Outcome:
-    process.join(1.0)
-    code = process.exitcode
-    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited ({code})"
-    error: ParallelError = WorkerLost(
-        f"the process of rank {rank} {how} before its function had returned. If it did not even "
-        'start: a script must do its work under `if __name__ == "__main__"`, because each '
-        "process imports it.",
-        rank=rank,
-    )
-    return Outcome(rank, error=error)
 
 
 def run_processes(
@@ -175,7 +97,7 @@ def run_processes(
             # Our copies must go, or nobody would ever see that the other end is closed.
             for pipe in (theirs, *pipes[rank].values()):
                 pipe.close()
-        return watch(processes, drivers, timeout, on_report)
+        return _watch(processes, drivers, timeout, on_report)
     finally:
         for process in processes:
             process.kill()
@@ -189,7 +111,7 @@ def _main(
     """Run one rank; what it raises is sent to the driver."""
     comm = Pipes(rank, peers, driver, timeout)
     try:
-        _handshake(comm)
+        handshake(comm)
         driver.send(("started", None))
         fn, args, kwargs = pickle.loads(program)
         outcome = Outcome(rank, value=fn(comm, *args, **kwargs))
@@ -203,8 +125,64 @@ def _main(
     comm.leave()
 
 
-def _handshake(comm: Comm) -> None:
+def handshake(comm: Comm) -> None:
     """Wait until all ranks have started; what follows then measures the program only."""
     timeout, comm.timeout = comm.timeout, 2 * comm.timeout  # the driver gives up first
     barrier(comm)
     comm.timeout, comm.counters = timeout, Counters()
+
+
+def _watch(
+    processes: Sequence[BaseProcess],
+    drivers: Sequence[Connection],
+    timeout: float,
+    on_report: Callable[[Mapping[str, Any]], None] | None,
+) -> list[Any]:
+    """Wait until every rank has ended; return the values by rank, or raise the first cause."""
+
+    def stop(reason: str) -> None:
+        for pipe in drivers:
+            with suppress(OSError):  # that one has ended
+                pipe.send(reason)
+
+    rank_of = {pipe: rank for rank, pipe in enumerate(drivers)}
+    ranks = Supervisor(len(processes), stop)
+    ranks.expect_start(timeout)
+    while rank_of:
+        ready = wait(list(rank_of), ranks.left())
+        if not ready and ranks.failed:
+            break  # some rank computes on and on; the failure that stopped the others is the news
+        if not ready:
+            raise CommTimeout(
+                f"the {len(processes)} processes did not start within {timeout:g} s; on a machine "
+                "that is busy, or imports slowly, pass a larger timeout."
+            )
+        for pipe in ready:
+            rank = rank_of[pipe]  # type: ignore[index]
+            try:
+                kind, content = drivers[rank].recv()
+            except (EOFError, OSError):
+                kind, content = "outcome", _lost(rank, processes[rank])
+            if kind == "outcome":
+                ranks.end(content)
+                del rank_of[pipe]  # type: ignore[arg-type]
+            elif kind == "started":
+                ranks.started()
+            elif kind == "abort":
+                stop(content)
+            elif kind == "report" and on_report is not None:
+                on_report(content)
+    return ranks.values()
+
+
+def _lost(rank: int, process: BaseProcess) -> Outcome:
+    process.join(1.0)
+    code = process.exitcode
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited ({code})"
+    error: ParallelError = WorkerLost(
+        f"the process of rank {rank} {how} before its function had returned. If it did not even "
+        'start: a script must do its work under `if __name__ == "__main__"`, because each '
+        "process imports it.",
+        rank=rank,
+    )
+    return Outcome(rank, error=error)

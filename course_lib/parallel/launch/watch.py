@@ -6,7 +6,6 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import queue
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,10 +14,9 @@ from typing import Any, TypeAlias
 from distributed import Client, Future, KilledWorker, get_worker
 from distributed.client import FutureCancelledError
 
-from course_lib.parallel.collectives import barrier
-from course_lib.parallel.comm import Counters, DaskComm
+from course_lib.parallel.comm import DaskComm
 from course_lib.parallel.comm.dask_comm import ABORT, Mailboxes, topic
-from course_lib.parallel.comm.outcome import Outcome, first_cause
+from course_lib.parallel.comm.outcome import Outcome, Supervisor, first_cause
 from course_lib.parallel.errors import (
     Aborted,
     ClusterUnreachable,
@@ -28,10 +26,13 @@ from course_lib.parallel.errors import (
     WorkerLost,
     WorkersBusy,
 )
+from course_lib.parallel.launch.processes import handshake
 from course_lib.parallel.launch.workers import answers, ask
 
 Program: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
 """The function of a rank, its arguments, its keyword arguments."""
+
+Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 def run_rank(
@@ -53,7 +54,9 @@ def run_rank(
     fn, args, kwargs = program
     try:
         comm = DaskComm(worker, generation, rank, addresses, timeout)
-        _handshake(comm)
+        handshake(comm)
+        if rank == 0:
+            comm.tell_driver({"started": True})
         outcome = Outcome(rank, value=fn(comm, *args, **kwargs), worker=worker.address)
     except BaseException as error:
         step = None if comm is None else comm.step
@@ -117,22 +120,6 @@ def fetch_outcome(
     return Outcome(rank, error=error)
 
 
-def _handshake(comm: DaskComm) -> None:
-    """Wait until all ranks have started; what follows then measures the program only."""
-    # The driver gives up first: it knows why.
-    timeout, comm.timeout = comm.timeout, 2 * comm.timeout
-    barrier(comm)
-    comm.timeout, comm.counters = timeout, Counters()
-    if comm.rank == 0:
-        comm.tell_driver({"started": True})
-
-
-Report: TypeAlias = Callable[[Mapping[str, Any]], None]
-
-# Stopped ranks notice at their next message, so a rank may need as long as a step computes.
-_GRACE = 10.0
-
-
 class Watch:
     """One run on given workers; used once.
 
@@ -151,10 +138,8 @@ class Watch:
         self._addresses = list(addresses)
         self._on_report = on_report
         self._generation = uuid.uuid4().hex
-        self._outcomes: dict[int, Outcome] = {}
+        self._ranks = Supervisor(len(addresses), self._stop)
         self._silent: list[str] = []  # workers that do not answer
-        self._failed = False
-        self._deadline: float | None = None
         # Callbacks come from Dask's threads; everything is decided in the caller's thread.
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
@@ -189,7 +174,7 @@ class Watch:
             raise
         finally:
             client.cancel(futures, force=True)
-        return [self._outcomes[rank].value for rank in range(len(self._addresses))]
+        return self._ranks.values()
 
     def _hear_worker(self, address: str, event: tuple[float, Mapping[str, Any]]) -> None:
         _, message = event
@@ -199,42 +184,34 @@ class Watch:
     def _hear_rank(self, event: tuple[float, Mapping[str, Any]]) -> None:
         _, message = event
         if "started" in message:
-            self._events.put(self._start)
+            self._events.put(self._ranks.started)
         elif self._on_report is not None:
             self._events.put(partial(self._on_report, message["report"]))
 
     def _wait(self, timeout: float) -> None:
         """Handle events until every rank has ended; on a failure, stop the survivors."""
-        self._deadline = time.monotonic() + timeout
-        while len(self._outcomes) < len(self._addresses):
+        ranks = self._ranks
+        ranks.expect_start(timeout)
+        while not ranks.done:
+            # Until the ranks have started, or stopped; between, for as long as a wait may take.
+            left = ranks.left()
             try:
-                self._next_event(timeout)()
+                self._events.get(timeout=timeout if left is None else left)()
             except queue.Empty:
-                if self._failed:
+                if ranks.failed:
                     break
                 self._look_after_silent(timeout)
-            if not self._failed and (error := first_cause(list(self._outcomes.values()))):
-                self._failed = True
-                self._stop(str(error))
-                self._deadline = time.monotonic() + _GRACE
-        cause = first_cause(list(self._outcomes.values()))
-        if cause is not None:
+        if cause := first_cause(list(ranks.outcomes.values())):
             self._explain(cause)
             raise cause
-
-    def _next_event(self, timeout: float) -> Callable[[], None]:
-        """Wait for an event: until the ranks have started, or stopped, or, between, for so long."""
-        if self._deadline is not None:
-            timeout = max(0.0, self._deadline - time.monotonic())
-        return self._events.get(timeout=timeout)
 
     def _look_after_silent(self, timeout: float) -> None:
         """Nothing was heard for long: ask the workers, as a frozen process breaks no connection."""
         for rank, address in enumerate(self._addresses):
-            if rank not in self._outcomes and not answers(self._client, address, timeout):
+            if rank not in self._ranks.outcomes and not answers(self._client, address, timeout):
                 text = f"worker {address}, which runs rank {rank}, did not answer for {timeout:g} s"
                 self._mark_silent(rank, text)
-        if self._deadline is not None and not self._silent:
+        if self._ranks.left() is not None and not self._silent:
             raise WorkersBusy(
                 f"the ranks did not start within {timeout:g} s; their workers are probably "
                 "busy with other tasks. Wait for these, use fewer workers, or raise timeout=."
@@ -243,25 +220,22 @@ class Watch:
     def _mark_silent(self, rank: int, what: str) -> None:
         worker, text = self._addresses[rank], f"{what}: its process, machine or network is frozen."
         error = CommTimeout(text, rank=rank, worker=worker)
-        self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=worker))
         self._silent.append(worker)
-
-    def _start(self) -> None:
-        if not self._failed:
-            self._deadline = None
+        self._ranks.end(Outcome(rank, error=error, worker=worker))
 
     def _explain(self, cause: ParallelError) -> None:
         """Add what only the driver knows: how far the others were, and who did not stop."""
-        steps = [outcome.step for outcome in self._outcomes.values() if outcome.step is not None]
+        ended = self._ranks.outcomes
+        steps = [outcome.step for outcome in ended.values() if outcome.step is not None]
         if isinstance(cause, WorkerLost) and cause.step is None and steps:
             cause.step = max(steps)
             cause.add_note(f"The other ranks were in step {cause.step}.")
-        left = {r: a for r, a in enumerate(self._addresses) if r not in self._outcomes}
+        left = {r: a for r, a in enumerate(self._addresses) if r not in ended}
         cause.stuck = (*self._silent, *left.values())
         for rank, address in left.items():
             cause.add_note(
-                f"Rank {rank} on {address} did not stop within {_GRACE:g} s; if its worker "
-                f"stays busy, restart it: client.restart_workers([{address!r}])."
+                f"Rank {rank} on {address} did not stop within {self._ranks.grace:g} s; if its "
+                f"worker stays busy, restart it: client.restart_workers([{address!r}])."
             )
 
     def _done(self, rank: int, future: Future[Any], timeout: float) -> None:
@@ -273,7 +247,7 @@ class Watch:
             return self._mark_silent(rank, f"{text} {timeout:g} s")
         if outcome is None:
             return self._lose(worker)
-        self._outcomes.setdefault(rank, outcome)
+        self._ranks.end(outcome)
 
     def _lose(self, worker: str) -> None:
         rank = self._addresses.index(worker)
@@ -284,12 +258,11 @@ class Watch:
             rank=rank,
             worker=worker,
         )
-        # A rank that had already ended keeps its outcome.
-        self._outcomes.setdefault(rank, Outcome(rank, error=error, worker=worker))
+        self._ranks.end(Outcome(rank, error=error, worker=worker))
 
     def _stop(self, reason: str) -> None:
         """Make the ranks that still run stop at their present or next message."""
-        running = [a for rank, a in enumerate(self._addresses) if rank not in self._outcomes]
+        running = [a for rank, a in enumerate(self._addresses) if rank not in self._ranks.outcomes]
         running += self._silent  # they may wake up
         # A worker that does not answer must not keep us: all have been called when we give up.
         ask(self._client, running, ABORT, generation=self._generation, reason=reason)

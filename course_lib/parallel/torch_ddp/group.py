@@ -20,7 +20,7 @@ import torch.distributed as dist
 from course_lib.parallel.channels import TorchComm
 from course_lib.parallel.collectives import barrier
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.errors import Aborted, CommTimeout, ParallelError
+from course_lib.parallel.errors import Aborted, ParallelError, in_vain
 
 
 def open_sockets() -> dict[int, int]:
@@ -158,13 +158,10 @@ def _translate(comm: Comm, error: BaseException) -> BaseException:
         return aborted
     brief = text.splitlines()[0][:300]
     if "imed out" in text or "timeout" in text:
-        return CommTimeout(
-            f"rank {comm.rank} waited {comm.timeout:g} s for the others inside PyTorch ({brief}). "
-            "Either one is stuck, or the ranks do not execute the same forward and backward "
-            "passes, or one needs longer: then pass a larger timeout.",
-            rank=comm.rank,
-            step=comm.step,
-        )
+        return in_vain(
+            comm.rank, comm.timeout, f"the others inside PyTorch ({brief})", "one",
+            peer=comm.rank, step=comm.step, same="forward and backward passes",
+        )  # fmt: skip
     return Aborted(
         f"rank {comm.rank} lost the connection to another rank inside PyTorch ({brief})",
         rank=comm.rank,
