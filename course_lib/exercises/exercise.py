@@ -207,7 +207,6 @@ def _files() -> list[str]:
 
 
 def _is_open(answer: Any) -> bool:
-    """Tell whether an answer, or a part of it, has not been written yet."""
     if answer is None or answer is Ellipsis:
         return True
     if isinstance(answer, Mapping):

@@ -208,7 +208,6 @@ async def _run(run: _Run, notebook: Any, folder: Path, cell_seconds: float, end:
 
 
 def _client(notebook: Any, folder: Path, cell_seconds: float) -> Any:
-    """Return what runs cells in a kernel of this Python."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient

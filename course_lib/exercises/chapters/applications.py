@@ -21,15 +21,14 @@ def bits(answer: Any) -> None:
     p = np.array([0.5, 0.125, 0.25, 0.03])
     got = number(call(answer, p), "The price")
     price = -np.log2(p)
-    typical = {
-        "nats": (-np.log(p).mean(), "This is measured with the natural logarithm; bits take log2."),
-        "log-of-the-mean": (-math.log2(p.mean()), "First the price of each letter, then the mean."),
-        "sum-not-mean": (price.sum(), "This is the price of the whole word: per letter is asked."),
-        "negative": (-price.mean(), "A price is positive: the logarithm of a probability is not."),
-    }
-    for name, (value, hint) in typical.items():
-        if math.isclose(got, value, rel_tol=1e-9):
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("nats", -np.log(p).mean(),
+         "This is measured with the natural logarithm; bits take log2."),
+        ("log-of-the-mean", -math.log2(p.mean()), "First the price of each letter, then the mean."),
+        ("sum-not-mean", price.sum(), "This is the price of the whole word: per letter is asked."),
+        ("negative", -price.mean(), "A price is positive: the logarithm of a probability is not."),
+    )  # fmt: skip
     agree(got, price.mean(), what="The price per letter", inputs={"p": p})
 
 

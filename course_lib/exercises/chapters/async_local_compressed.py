@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -44,12 +44,10 @@ def feedback(answer: Any) -> None:
 
 
 def _pair(value: Any, like: Arrays) -> tuple[Arrays, Arrays]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise Mistake("not-a-pair", "Return two arrays: what is sent, and the new residual.")
-    sent, owed = value
-    return array(sent, "What is sent", shape=like.shape), array(
-        owed, "The new residual", shape=like.shape
-    )
+    hint = "Return two arrays: what is sent, and the new residual."
+    sent, owed = parts(value, 2, "not-a-pair", hint)
+    shape = like.shape
+    return array(sent, "What is sent", shape=shape), array(owed, "The new residual", shape=shape)
 
 
 def _largest(v: Arrays, k: int) -> Arrays:
@@ -101,35 +99,32 @@ def power_step(answer: Any) -> None:
     rng = np.random.default_rng(0)
     matrices = [rng.normal(size=(6, 4)) for _ in range(3)]
     q = rng.normal(size=(4, 2))
-    value = call(answer, matrices, q)
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise Mistake("not-a-pair", "Return the approximation (n, m) and the new q (m, r).")
+    found = call(answer, matrices, q)
+    found = parts(found, 2, "not-a-pair", "Return the approximation (n, m) and the new q (m, r).")
     total = np.sum(matrices, axis=0)
-    got = array(value[0], "The approximation", shape=total.shape)
+    got = array(found[0], "The approximation", shape=total.shape)
     p = total @ q
     nearest = p @ np.linalg.lstsq(p, total)[0]
-    if same(got, nearest / 3):
-        hint = "You return the mean over the ranks. The sum of their matrices is asked for."
-        raise Mistake("mean-instead", hint)
-    if same(got, p @ (p.T @ total)):
-        hint = "P must have orthonormal columns before it is multiplied by its transpose."
-        raise Mistake("not-orthonormal", hint)
     lengths = p / np.linalg.norm(p, axis=0)
-    if same(got, lengths @ (lengths.T @ total)):
-        hint = "The columns of your P have the length 1, but are not at right angles yet."
-        raise Mistake("not-at-right-angles", hint)
-    if same(got, np.linalg.qr(p)[0] @ q.T):
-        hint = "P is right, but you multiply it by the q that you were given, not by the new one."
-        raise Mistake("old-q-used", hint)
     each = [m @ q @ np.linalg.lstsq(m @ q, m)[0] for m in matrices]
-    if same(got, np.sum(each, axis=0)):
-        hint = "Each rank has a P of its own. The P are added BEFORE they are made orthonormal, or"
-        raise Mistake("own-p", f"{hint} the ranks' factors do not belong together.")
-    if same(got, total):
-        hint = "That is the exact sum: it takes all the bytes that were to be saved."
-        raise Mistake("nothing-saved", hint)
+    refuse(
+        got,
+        ("mean-instead", nearest / 3,
+         "You return the mean over the ranks. The sum of their matrices is asked for."),
+        ("not-orthonormal", p @ (p.T @ total),
+         "P must have orthonormal columns before it is multiplied by its transpose."),
+        ("not-at-right-angles", lengths @ (lengths.T @ total),
+         "The columns of your P have the length 1, but are not at right angles yet."),
+        ("old-q-used", np.linalg.qr(p)[0] @ q.T,
+         "P is right, but you multiply it by the q that you were given, not by the new one."),
+        ("own-p", np.sum(each, axis=0),
+         "Each rank has a P of its own. The P are added BEFORE they are made orthonormal, or the "
+         "ranks' factors do not belong together."),
+        ("nothing-saved", total,
+         "That is the exact sum: it takes all the bytes that were to be saved."),
+    )  # fmt: skip
     agree(got, nearest, what="The approximation")
-    new = array(value[1], "The new q", shape=q.shape)
+    new = array(found[1], "The new q", shape=q.shape)
     if same(new, q):
         hint = "The new q is the old one. The next step is to start where this one ended."
         raise Mistake("q-not-renewed", hint)

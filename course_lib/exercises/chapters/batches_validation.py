@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -29,29 +29,16 @@ def samples_needed(answer: Any) -> None:
         exact = z**2 * (one + two) / d**2
         want = math.ceil(exact)
         for name, value, hint in (
-            (
-                "one-error-bar-only",
-                z**2 * one / d**2,
-                "You took the error of one network alone. The other was measured as well.",
-            ),
-            (
-                "one-error-bar-only",
-                z**2 * two / d**2,
-                "You took the error of one network alone. The other was measured as well.",
-            ),
-            (
-                "errors-added",
-                z**2 * (math.sqrt(one) + math.sqrt(two)) ** 2 / d**2,
-                "You add standard errors. Of independent measurements the variances add up.",
-            ),
-            (
-                "errors-not-squared",
-                z * (one + two) / d**2,
-                "The number of standard errors goes under the root with the rest: square it, too.",
-            ),
-        ):
-            if same(got, math.ceil(value)) or same(got, value):
-                raise Mistake(name, hint)
+            ("one-error-bar-only", z**2 * one / d**2,
+             "You took the error of one network alone. The other was measured as well."),
+            ("one-error-bar-only", z**2 * two / d**2,
+             "You took the error of one network alone. The other was measured as well."),
+            ("errors-added", z**2 * (math.sqrt(one) + math.sqrt(two)) ** 2 / d**2,
+             "You add standard errors. Of independent measurements the variances add up."),
+            ("errors-not-squared", z * (one + two) / d**2,
+             "The number of standard errors goes under the root with the rest: square it, too."),
+        ):  # fmt: skip
+            refuse(got, (name, math.ceil(value), hint), (name, value, hint))
         if same(got, want - 1) or same(got, exact):
             hint = "Return a whole number, and one that is enough: round up."
             raise Mistake("not-rounded-up", hint)
@@ -101,9 +88,9 @@ def grouped_folds(answer: Any) -> None:
 
 def _pair(found: Any, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the two arrays of row numbers of a fold."""
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Mistake("no-pairs", "Each fold is a pair: the rows to train on, the rows held out.")
-    rest, fold = (array(part, "Each part of a fold").ravel() for part in found)
+    hint = "Each fold is a pair: the rows to train on, the rows held out."
+    pair = parts(found, 2, "no-pairs", hint)
+    rest, fold = (array(part, "Each part of a fold").ravel() for part in pair)
     if any(part.dtype.kind not in "iu" and part.size for part in (rest, fold)):
         raise Mistake("no-row-numbers", "Each part of a fold should hold row numbers (integers).")
     rest, fold = rest.astype(int), fold.astype(int)
@@ -124,25 +111,16 @@ def find_leak(answer: Any) -> None:
         hint = "You accuse a pipeline that looks at its own rows only. Change nothing in these, and"
         raise Mistake("false-alarm", f"{hint} ask both times for the scores of the same points.")
     for leak, name, hint in (
-        (
-            "statistics",
-            "statistics-not-noticed",
-            "A pipeline whose mean and standard deviation come from all inputs gets away. A leak "
-            "need not change the accuracy: compare scores.",
-        ),
-        (
-            "choice",
-            "choice-not-noticed",
-            "A pipeline that chooses its inputs by looking at all rows gets away. Has it enough "
-            "inputs to choose from, and is the change large enough to change its mind?",
-        ),
-        (
-            "share",
-            "labels-not-noticed",
-            "A pipeline that counts how many of all labels are 1 gets away. Not only inputs can "
-            "leak.",
-        ),
-    ):
+        ("statistics", "statistics-not-noticed",
+         "A pipeline whose mean and standard deviation come from all inputs gets away. A leak "
+         "need not change the accuracy: compare scores."),
+        ("choice", "choice-not-noticed",
+         "A pipeline that chooses its inputs by looking at all rows gets away. Has it enough "
+         "inputs to choose from, and is the change large enough to change its mind?"),
+        ("share", "labels-not-noticed",
+         "A pipeline that counts how many of all labels are 1 gets away. Not only inputs can "
+         "leak."),
+    ):  # fmt: skip
         if not says(leak):
             raise Mistake(name, hint)
 

@@ -5,7 +5,7 @@ Chapter: the bug museum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -108,15 +108,14 @@ def _summed(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
     return loss * len(x), g * len(x)
 
 
-def _half(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
-    loss, g = _right(theta, x, y)
-    return loss, g / 2
+def _with(change: Callable[[Array], Array]) -> Any:
+    """Return a program with the right loss and a changed gradient."""
 
+    def program(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
+        loss, g = _right(theta, x, y)
+        return loss, change(g)
 
-def _shared_bias(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
-    loss, g = _right(theta, x, y)
-    g[20:24] = g[20:24].sum()
-    return loss, g
+    return program
 
 
 def _no_slope(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
@@ -135,17 +134,6 @@ def _first_row(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
     return loss, g
 
 
-def _last_zero(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
-    loss, g = _right(theta, x, y)
-    g[-1] = 0
-    return loss, g
-
-
-def _slightly_off(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
-    loss, g = _right(theta, x, y)
-    return loss, g * 1.0003
-
-
 @exercise("bug_museum.examiner", title="Write the examiner", level="hard", minutes=30)
 def examiner(answer: Any) -> None:
     """Two programs whose gradient is right, and six whose gradient is not."""
@@ -154,16 +142,18 @@ def examiner(answer: Any) -> None:
          "was it asked at a corner of ReLU?"),
         (_summed, True, "sum-rejected", "This program adds up its rows, in the loss and in the "
          "gradient: the gradient is that of its loss. Nothing else was asked."),
-        (_half, False, "direction-only", "A gradient of half the length passed. It points "
-         "downhill, so the loss falls; compare its length with differences of the loss, too."),
-        (_shared_bias, False, "bias-missed", "Hidden biases that all get the same number passed."),
+        (_with(lambda g: g / 2), False, "direction-only", "A gradient of half the length passed. "
+         "It points downhill, so the loss falls; compare its length with differences of the loss, "
+         "too."),
+        (_with(lambda g: np.r_[g[:20], np.full(4, g[20:24].sum()), g[24:]]), False, "bias-missed",
+         "Hidden biases that all get the same number passed."),
         (_first_row, False, "one-row-only", "A program that looks at the first row only for its "
          "last bias passed. With one row, first and all are the same."),
         (_no_slope, False, "all-units-on", "A program without the derivative of ReLU passed. It "
          "shows only where some units are off: use weights and inputs of both signs."),
-        (_last_zero, False, "not-every-parameter", "The gradient of the last bias is zero in this "
-         "program, and it passed. Ask for all 39 slopes."),
-        (_slightly_off, False, "too-tolerant", "A gradient that is 0.03 percent too long passed. "
-         "In float64 you can ask for a relative error below 1e-7."),
+        (_with(lambda g: np.append(g[:-1], 0.0)), False, "not-every-parameter", "The gradient of "
+         "the last bias is zero in this program, and it passed. Ask for all 39 slopes."),
+        (_with(lambda g: g * 1.0003), False, "too-tolerant", "A gradient that is 0.03 percent too "
+         "long passed. In float64 you can ask for a relative error below 1e-7."),
     ]  # fmt: skip
     _ask(answer, programs)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, refuse, same
+from course_lib.exercises.answers import agree, array, call, parts, refuse, same, slopes
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -25,8 +25,7 @@ def quantise(answer: Any) -> None:
     want_scale = np.array([max(abs(v) for v in column) / levels for column in W.T])
     want = [[round(v / s) if s else 0 for v, s in zip(row, want_scale, strict=True)] for row in W]
     given = call(answer, W, 4)
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise Mistake("not-a-pair", "Return two things: the integers, then the scales.")
+    given = parts(given, 2, "not-a-pair", "Return two things: the integers, then the scales.")
     q, scale = array(given[0], "q", shape=W.shape), array(given[1], "scale")
     if same(scale, np.abs(W).max() / levels):
         hint = "Your one scale is that of the largest unit. The others lose their bits to it."
@@ -120,7 +119,7 @@ def distil(answer: Any) -> None:
     """Compare with the complex-step derivative of the loss, which has no rounding error."""
     rng = np.random.default_rng(2)
     z, t, y = rng.normal(size=(4, 3)), 2 * rng.normal(size=(4, 3)), np.array([2, 0, 1, 1])
-    T, alpha, n, step = 2.5, 0.3, 4, 1e-30
+    T, alpha, n = 2.5, 0.3, 4
     p, q, one, hot = _softmax(t / T), _softmax(z / T), _softmax(z), np.eye(3)[y]
 
     def loss(logits: NDArray[Any]) -> Any:
@@ -128,11 +127,7 @@ def distil(answer: Any) -> None:
         hard = -(hot * np.log(_softmax(logits))).sum() / n
         return alpha * soft + (1 - alpha) * hard
 
-    want = np.empty_like(z)
-    for index in np.ndindex(z.shape):
-        nudged = z.astype(complex)
-        nudged[index] += 1j * step
-        want[index] = loss(nudged).imag / step
+    want = slopes(loss, z)
     got = array(call(answer, z, t, y, T, alpha), "The gradient", shape=z.shape)
     soft, hard = q - p, one - hot
     refuse(

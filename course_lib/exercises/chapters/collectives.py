@@ -38,7 +38,7 @@ def run_ranks(size: int, program: Callable[[Comm], Any]) -> list[Any]:
         raise mistake from None
 
 
-class Noted:
+class _Noted:
     """A communicator that notes, for each message, to whom and how many numbers, or from whom."""
 
     def __init__(self, comm: Comm) -> None:
@@ -48,12 +48,10 @@ class Noted:
         self.heard: list[int] = []
 
     def send(self, dst: int, tag: Any, array: Any) -> None:
-        """Note and send."""
         self._comm.send(dst, tag, array)
         self.sent.append((dst, int(np.size(array))))
 
     def recv(self, src: int, tag: Any) -> Any:
-        """Receive and note."""
         array = self._comm.recv(src, tag)
         self.heard.append(src)
         return array
@@ -134,7 +132,7 @@ def _height(heard: list[list[int]]) -> int:
 
 
 def _reduced(answer: Any, comm: Comm) -> tuple[Any, list[tuple[int, int]], list[int]]:
-    noted = Noted(comm)
+    noted = _Noted(comm)
     return call(answer, noted, _summand(comm.rank)), noted.sent, noted.heard
 
 
@@ -175,7 +173,7 @@ def halving(answer: Any) -> None:
 
 
 def _halved(answer: Any, n: int, comm: Comm) -> tuple[Any, list[tuple[int, int]]]:
-    noted = Noted(comm)
+    noted = _Noted(comm)
     return call(answer, noted, _long(comm.rank, n)), noted.sent
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course_lib.data import batches
-from course_lib.exercises.answers import agree, array, call, number, refuse, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same, slopes
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -47,13 +47,15 @@ def forward(answer: Any) -> None:
 def gradient(answer: Any) -> None:
     """Compare with complex steps, for a denominator that is not the number of rows."""
     params, x, y = _problem()
-    denominator, step = 2 * len(x) + 1, 1e-30
+    denominator = 2 * len(x) + 1
     given = call(answer, params, x, y, denominator)
-    if not isinstance(given, tuple | list) or len(given) != 2 or np.ndim(given[0]) != 0:
-        raise Mistake("not-a-pair", "Return two things: the loss, then the list of gradients.")
-    if not isinstance(given[1], tuple | list) or len(given[1]) != len(NAMES):
-        raise Mistake("not-four-gradients", "Return one gradient for each of W1, b1, W2, b2.")
-    loss = number(given[0], "The loss")
+    hint = "Return two things: the loss, then the list of gradients."
+    said, grads = parts(given, 2, "not-a-pair", hint)
+    if np.ndim(said) != 0:
+        raise Mistake("not-a-pair", hint)
+    hint = "Return one gradient for each of W1, b1, W2, b2."
+    grads = parts(grads, len(NAMES), "not-four-gradients", hint)
+    loss = number(said, "The loss")
     want = _loss(params, x, y) / denominator
     if same(loss, want * denominator / len(x)):
         hint = "You divide by the rows that you see. These may be a part of the batch."
@@ -65,12 +67,12 @@ def gradient(answer: Any) -> None:
     blame = _blame(hidden, params, y) / denominator
     without_slope = blame @ params[2].T
     for i, name in enumerate(NAMES):
-        exact = np.empty_like(params[i])
-        for index in np.ndindex(exact.shape):
-            nudged = [p.astype(complex) for p in params]
-            nudged[i][index] += 1j * step
-            exact[index] = _loss(nudged, x, y).imag / step / denominator
-        got = array(given[1][i], f"d{name}", shape=exact.shape)
+
+        def loss_at(moved: NDArray[Any], i: int = i) -> Any:
+            return _loss([*params[:i], moved, *params[i + 1 :]], x, y)
+
+        exact = slopes(loss_at, params[i]) / denominator
+        got = array(grads[i], f"d{name}", shape=exact.shape)
         if same(got, denominator * exact) or same(got, denominator / len(x) * exact):
             hint = f"The loss is divided by denominator, d{name} is not."
             raise Mistake("gradient-not-divided", hint)
@@ -181,8 +183,8 @@ def _run(
     def program(comm: Any) -> Any:
         try:
             found = call(answer, comm, _gradients, params, x, y, **settings)
-            if not isinstance(found, tuple | list) or len(found) != len(shapes):
-                raise Mistake("not-four-arrays", "Return the list of the four parameter arrays.")
+            hint = "Return the list of the four parameter arrays."
+            found = parts(found, len(shapes), "not-four-arrays", hint)
             return np.concatenate(
                 [array(f, n, shape=s).ravel() for f, n, s in zip(found, NAMES, shapes, strict=True)]
             )

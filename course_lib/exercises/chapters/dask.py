@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -104,21 +104,19 @@ def throw_dice(answer: Any) -> None:
 @exercise("dask.block_std", title="A standard deviation in blocks", level="medium", minutes=25)
 def block_std(answer: Any) -> None:
     """Give blocks of unequal height, then the same far from zero; NumPy sees all rows at once."""
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        hint = "Give the check the pair (summarise, combine)."
-        raise Mistake("not-a-pair", hint)
+    hint = "Give the check the pair (summarise, combine)."
+    summarise, combine = parts(answer, 2, "not-a-pair", hint)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(400, 3)) * [1.0, 2.0, 0.5]
     for offset in (0.0, 1e7):
         x = rows + offset
         blocks = [x[:1], x[1:250], x[250:300], x[300:]]
-        notes = [call(answer[0], block) for block in blocks]
+        notes = [call(summarise, block) for block in blocks]
         if max(_numbers(note) for note in notes) > 20:
             hint = "A summary grows with its block. It has to be a few numbers per column."
             raise Mistake("whole-block-sent", hint)
-        result = call(answer[1], notes)
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise Mistake("not-mean-and-deviation", "combine returns the pair (mean, deviation).")
+        hint = "combine returns the pair (mean, deviation)."
+        result = parts(call(combine, notes), 2, "not-mean-and-deviation", hint)
         mean = array(result[0], "The mean", shape=(3,))
         deviation = array(result[1], "The deviation", shape=(3,))
         means = np.array([b.mean(axis=0) for b in blocks])

@@ -99,29 +99,27 @@ def weighted_rows(answer: Any) -> None:
         summed = [weights[s] @ gradients[s] for s in parts]
         full = [r for r, n in enumerate(counts) if n]
         means = {r: summed[r] / weights[parts[r]].sum() for r in full}
-        hints = {
-            "mean-of-means": "You average the ranks' own weighted means. The trap of the chapter:"
-            " the ranks do not have equal weight.",
-            "divided-by-rows": "You divide by the number of rows. The weights do not add up to it.",
-            "own-weights": "You divide the sum of all ranks by the weights of one of them. The"
-            " denominator has to be added up, too.",
-            "own-rows-only": "Each rank returns the mean of its own rows. Who adds them up?",
-            "sum-of-means": "Each rank divides by its own weights before the sum. First add, then"
-            " divide.",
-            "never-divided": "The sum over the ranks is right; divide it by all the weights.",
-            "weights-left-out": "That is the plain mean of the rows. Where do the weights come in?",
-        }
-        for name, values in {
-            "mean-of-means": [sum(means.values()) / len(parts)] * len(parts),
-            "divided-by-rows": [weights @ gradients / total] * len(parts),
-            "own-weights": [weights @ gradients / (weights[s].sum() or np.nan) for s in parts],
-            "own-rows-only": [means.get(r) for r in range(len(parts))],
-            "sum-of-means": [sum(means.values())] * len(parts),
-            "never-divided": [weights @ gradients] * len(parts),
-            "weights-left-out": [gradients.mean(axis=0)] * len(parts),
-        }.items():
+        every = weights @ gradients
+        for name, values, hint in (
+            ("mean-of-means", [sum(means.values()) / len(parts)] * len(parts),
+             "You average the ranks' own weighted means. The trap of the chapter: the ranks do not "
+             "have equal weight."),
+            ("divided-by-rows", [every / total] * len(parts),
+             "You divide by the number of rows. The weights do not add up to it."),
+            ("own-weights", [every / (weights[s].sum() or np.nan) for s in parts],
+             "You divide the sum of all ranks by the weights of one of them. The denominator has "
+             "to be added up, too."),
+            ("own-rows-only", [means.get(r) for r in range(len(parts))],
+             "Each rank returns the mean of its own rows. Who adds them up?"),
+            ("sum-of-means", [sum(means.values())] * len(parts),
+             "Each rank divides by its own weights before the sum. First add, then divide."),
+            ("never-divided", [every] * len(parts),
+             "The sum over the ranks is right; divide it by all the weights."),
+            ("weights-left-out", [gradients.mean(axis=0)] * len(parts),
+             "That is the plain mean of the rows. Where do the weights come in?"),
+        ):  # fmt: skip
             if all(same(got, value) for got, value in zip(found, values, strict=True)):
-                raise Mistake(name, hints[name])
+                raise Mistake(name, hint)
         if 0 in counts and not all(np.isfinite(got).all() for got in found):
             hint = "One rank has no row, and there 0 / 0 comes out, which spoils the sum of all."
             raise Mistake("empty-rank", hint)
@@ -150,23 +148,16 @@ def unequal_ranks(answer: Any) -> None:
             continue
         for variant, hint in (
             ("even", "Everybody gets the same, and all wait for the slow one."),
-            (
-                "rest-to-the-fastest",
-                "You round down and give all that is left to the fastest. It may be too much.",
-            ),
-            (
-                "rest-to-the-first",
-                "You round down and give what is left to the first ranks, however slow they are.",
-            ),
-            (
-                "largest-fraction-first",
-                "You give what is left to the largest fractions. A broken row costs a slow rank"
-                " more time than a fast one: compare times, not fractions.",
-            ),
+            ("rest-to-the-fastest",
+             "You round down and give all that is left to the fastest. It may be too much."),
+            ("rest-to-the-first",
+             "You round down and give what is left to the first ranks, however slow they are."),
+            ("largest-fraction-first",
+             "You give what is left to the largest fractions. A broken row costs a slow rank"
+             " more time than a fast one: compare times, not fractions."),
             ("slow-ranks-favoured", "The slower a rank, the more it gets. Is that what you want?"),
-        ):
-            if counts == _shares(n, team, variant).astype(int).tolist():
-                raise Mistake(variant, hint)
+        ):  # fmt: skip
+            refuse(counts, (variant, _shares(n, team, variant), hint))
         hint = f"{n} rows for the speeds {list(speeds)} as {counts} take {slowest:.4g} s; "
         raise Mistake("not-the-fastest", f"{hint}{best:.4g} s is possible.")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, refuse
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 from course_lib.network import mlp
@@ -104,8 +104,7 @@ def flat_piece(answer: Any) -> None:
     layers = [(rng.normal(size=shape), rng.normal(size=shape[1])) for shape in shapes]
     x, h = rng.normal(size=4), 1e-4
     found = call(answer, layers, x)
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Mistake("not-a-pair", "Return a pair: the matrix A and the shift c.")
+    found = parts(found, 2, "not-a-pair", "Return a pair: the matrix A and the shift c.")
     if np.shape(found[0]) == (3, 4):
         raise Mistake("transposed", "A should have the shape (inputs, outputs): here (4, 3).")
     A, c = array(found[0], "A", shape=(4, 3)), array(found[1], "c", shape=(3,))

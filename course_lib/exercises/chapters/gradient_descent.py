@@ -168,21 +168,17 @@ class _Steps:
         self.sizes: list[int] = []
 
     def innocent(self, gradient: Any, theta: Any, lr: float) -> Any:
-        """Step as gradient descent does."""
         self.sizes.append(np.size(theta))
         return theta - lr * np.asarray(gradient(theta))
 
     def slower(self, gradient: Any, theta: Any, lr: float) -> Any:
-        """Go half as far."""
         return theta - 0.5 * lr * np.asarray(gradient(theta))
 
     def asks_twice(self, gradient: Any, theta: Any, lr: float) -> Any:
-        """Ask for the gradient twice at the same place."""
         gradient(theta)
         return theta - lr * np.asarray(gradient(theta))
 
     def in_place(self, gradient: Any, theta: Any, lr: float) -> Any:
-        """Ask once, then write into theta."""
         place = np.asarray(theta, float)
         place -= lr * np.asarray(gradient(place))
         return place
@@ -195,14 +191,12 @@ class _Steps:
         return place
 
     def one_by_one_in_place(self, gradient: Any, theta: Any, lr: float) -> Any:
-        """Do the same, and write into theta."""
         place = np.asarray(theta, float)
         for i in range(place.size):
             place[i] -= lr * np.asarray(gradient(place))[i]
         return place
 
     def from_the_last(self, gradient: Any, theta: Any, lr: float) -> Any:
-        """Ask anew for each parameter, the last one first."""
         place = np.array(theta, float)
         for axis in np.eye(place.size)[::-1]:
             place = place - lr * np.asarray(gradient(place)) * axis

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -42,9 +42,8 @@ def shapes(answer: Any) -> None:
 def quantile(answer: Any) -> None:
     """Compare loss and gradient with the two prices of an error, on both sides."""
     guess, truth, q = np.array([1.0, 4.0, -2.0, 0.5]), np.array([3.0, 1.0, -2.5, 0.75]), 0.9
-    found = call(answer, guess, truth, q)
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Mistake("not-a-pair", "Return a pair: the losses of the rows, and their gradients.")
+    hint = "Return a pair: the losses of the rows, and their gradients."
+    found = parts(call(answer, guess, truth, q), 2, "not-a-pair", hint)
     loss, slope = (array(part, "Each part", shape=(4,)) for part in found)
     low = guess < truth
     price = np.where(low, q, 1 - q)
@@ -100,8 +99,7 @@ def smoothing(answer: Any) -> None:
     hard = np.eye(k)[labels]
     soft = (1 - eps) * hard + eps / k
     found = call(answer, logits, labels, eps)
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Mistake("not-a-pair", "Return a pair: the loss, and its gradient.")
+    found = parts(found, 2, "not-a-pair", "Return a pair: the loss, and its gradient.")
     loss, gradient = number(found[0], "The loss"), array(found[1], "The gradient", shape=(4, k))
     others = eps * (1 - hard)
 

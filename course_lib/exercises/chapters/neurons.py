@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, refuse, same, truth
+from course_lib.exercises.answers import agree, array, call, parts, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -49,11 +49,8 @@ def line(answer: Any) -> None:
     """Compare with distances from the line, for slanted and upright lines on both sides."""
     for p, q, r in (([1, 2], [3, 1], [0, 0]), ([1, 2], [3, 1], [4, 4]), ([2, 0], [2, 5], [-1, 7])):
         points = [np.array(point, float) for point in (p, q, r)]
-        found = call(answer, *points)
-        if not isinstance(found, tuple | list) or len(found) != 2:
-            raise Mistake(
-                "not-a-pair", "Return a pair: the array of the two weights, and the bias."
-            )
+        hint = "Return a pair: the array of the two weights, and the bias."
+        found = parts(call(answer, *points), 2, "not-a-pair", hint)
         w, b = array(found[0], "w", shape=(2,)), float(array(found[1], "b", shape=()))
         along = points[1] - points[0]
         z = np.array([w @ point + b for point in points])
@@ -85,11 +82,8 @@ def scaling(answer: Any) -> None:
     """Compare the answers of the new neuron on raw inputs with those of the old on scaled ones."""
     w, b = np.array([2.0, -1.0, 0.5]), 0.25
     mean, spread = np.array([10.0, -3.0, 0.5]), np.array([4.0, 0.5, 2.0])
-    found = call(answer, w, b, mean, spread)
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Mistake(
-            "not-a-pair", "Return a pair: the array of the new weights, and the new bias."
-        )
+    hint = "Return a pair: the array of the new weights, and the new bias."
+    found = parts(call(answer, w, b, mean, spread), 2, "not-a-pair", hint)
     got_w, got_b = array(found[0], "The weights", shape=(3,)), array(found[1], "The bias", shape=())
     if same(got_w, w * spread):
         hint = "An input that is counted in smaller units gives larger numbers. Its weight then ..."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -66,18 +66,12 @@ def stopping(answer: Any) -> None:
     for variant, hint in (
         ("looks-ahead", "Your best epoch is one that training never reaches: it has stopped."),
         ("last-instead-of-best", "You return the last epoch. Which had the lowest loss so far?"),
-        (
-            "counts-rises",
-            "You wait for several rises in a row. A small dip that is no new best does not"
-            " start the waiting anew.",
-        ),
-        (
-            "equal-is-better",
-            "A loss equal to the best is no improvement, so the waiting goes on.",
-        ),
+        ("counts-rises", "You wait for several rises in a row. A small dip that is no new best "
+         "does not start the waiting anew."),
+        ("equal-is-better", "A loss equal to the best is no improvement, so the waiting goes on."),
         ("one-epoch-late", "You run one epoch too many: stop when `patience` epochs are over."),
         ("number-from-zero", "The second number counts epochs. After epochs 0 to 3 it is 4."),
-    ):
+    ):  # fmt: skip
         if got == [_stops(*curve, variant) for curve in curves]:
             raise Mistake(variant, hint)
     for (losses, patience), expected, yours in zip(curves, want, got, strict=True):
@@ -94,9 +88,8 @@ def deeper(answer: Any) -> None:
         want = _way_back(params, inputs, dz)
         found = call(answer, params, inputs, dz)
         layers = len(params)
-        if not isinstance(found, tuple | list) or len(found) != layers:
-            hint = f"Return a list with a pair (dW, db) for each of the {layers} layers."
-            raise Mistake("not-a-pair-per-layer", hint)
+        hint = f"Return a list with a pair (dW, db) for each of the {layers} layers."
+        found = parts(found, layers, "not-a-pair-per-layer", hint)
         got = [_pair(pair, "dW and db, for each layer") for pair in found]
         if _all_same(got, want):
             continue

@@ -94,9 +94,8 @@ def adamax(answer: Any) -> None:
             hint = "In the first step 1 - beta1**t is 0. The step that you take is number 1."
             raise Mistake("counter-too-late", hint)
         path.append(theta)
-    for variant, hint in _ADAMAX.items():
-        if same(path, _adamax(gradients, beta1, beta2, variant), rtol=1e-6):
-            raise Mistake(variant, hint)
+    wrong = ((v, _adamax(gradients, beta1, beta2, v), hint) for v, hint in _ADAMAX.items())
+    refuse(path, *wrong, rtol=1e-6)
     want = _adamax(gradients, beta1, beta2, "")
     agree(np.array(path), want, what="The path (one step per line)", rtol=1e-6)
     zero = {"t": 0, "m": np.zeros(2), "u": np.zeros(2)}

@@ -30,16 +30,12 @@ def never_zeroed(answer: Any) -> None:
             continue
         for variant, hint in (
             ("zeroed", "That is a loop that does zero. Here every gradient stays in p.grad."),
-            (
-                "newest-times-its-number",
-                "You multiply the newest gradient by the number of the step. The older ones were"
-                " taken elsewhere, and had other values.",
-            ),
+            ("newest-times-its-number", "You multiply the newest gradient by the number of the "
+             "step. The older ones were taken elsewhere, and had other values."),
             ("newest-left-out", "backward() comes before step(): the newest one counts, too."),
             ("averaged", "You divide by the number of gradients. PyTorch adds."),
-        ):
-            if same(got, _descent(3.0, lr, steps, variant)):
-                raise Mistake(variant, hint)
+        ):  # fmt: skip
+            refuse(got, (variant, _descent(3.0, lr, steps, variant), hint))
         if same(got, _descent(3.0, lr, steps - 1)) or same(got, _descent(3.0, lr, steps + 1)):
             hint = "The path is right, but it is one step too short, or too long."
             raise Mistake("one-step-off", hint)

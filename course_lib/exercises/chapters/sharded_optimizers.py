@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
 from course_lib.exercises.chapters.collectives import run_ranks
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
@@ -78,9 +78,8 @@ def clip(answer: Any) -> None:
 
 
 def _joined(value: Any, like: list[Arrays]) -> Arrays:
-    if not isinstance(value, list | tuple) or len(value) != len(like):
-        raise Mistake("not-slices", f"Return a list of {len(like)} arrays, one per slice.")
-    pairs = zip(value, like, strict=True)
+    hint = f"Return a list of {len(like)} arrays, one per slice."
+    pairs = zip(parts(value, len(like), "not-slices", hint), like, strict=True)
     return np.concatenate([array(v, "A slice", shape=own.shape) for v, own in pairs])
 
 
@@ -123,8 +122,8 @@ def _steps(answer: Any, comm: Comm, n: int, lr: float, momentum: float) -> tuple
     for step in range(3):
         gradient = _gradient(comm.rank, step, n)
         value = call(answer, comm, theta, gradient, velocity, lr=lr, momentum=momentum)
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            raise Mistake("not-a-pair", "Return two arrays: theta (n,), and this rank's velocity.")
+        hint = "Return two arrays: theta (n,), and this rank's velocity."
+        value = parts(value, 2, "not-a-pair", hint)
         theta = array(value[0], "theta", shape=(n,))
         velocity = array(value[1], "The velocity")
         if velocity.shape == (n,):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -84,8 +84,7 @@ def adam(answer: Any) -> None:
     beta1, beta2, eps, lr = 0.8, 0.95, 1e-8, 0.1
     for t, m0, s0 in ((1, np.zeros(3), np.zeros(3)), (4, m, s)):
         got = call(answer, g, m0, s0, t, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
-        if not isinstance(got, tuple | list) or len(got) != 3:
-            raise Mistake("not-three", "Return three things: the change, m and s.")
+        got = parts(got, 3, "not-three", "Return three things: the change, m and s.")
         m1, s1 = beta1 * m0 + (1 - beta1) * g, beta2 * s0 + (1 - beta2) * g * g
         c1, c2 = 1 - beta1**t, 1 - beta2**t
         want = -lr * (m1 / c1) / (np.sqrt(s1 / c2) + eps)
@@ -119,8 +118,7 @@ def class_weights(answer: Any) -> None:
         return float(-np.average(log_p[np.arange(4), labels], weights=weights[labels]))
 
     got = call(answer, logits, labels, weights)
-    if not isinstance(got, tuple | list) or len(got) != 2:
-        raise Mistake("not-two", "Return two things: the loss and its gradient.")
+    got = parts(got, 2, "not-two", "Return two things: the loss and its gradient.")
     loss, total = number(got[0], "The loss"), weights[labels].sum()
     if same(loss, loss_at(logits) * total / 4):
         hint = "You divide by the number of rows. PyTorch divides by the sum of the rows' weights."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, same
+from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -23,14 +23,13 @@ def count(answer: Any) -> None:
     pairs = list(itertools.pairwise(sizes))
     matrices = sum(np.empty(pair).size for pair in pairs)
     got = number(call(answer, sizes, True), "The number of parameters")
-    for value, name, hint in (
-        (matrices, "biases-forgotten", "Each unit behind the inputs has a bias as well."),
-        (matrices + sum(sizes), "inputs-have-biases", "The inputs are given: they have no biases."),
-        (matrices + len(pairs), "one-bias-per-layer", "A layer has a bias for each of its units."),
-        (matrices + sum(sizes[:-1]), "bias-per-input", "A bias belongs to the unit that adds it."),
-    ):
-        if got == value:
-            raise Mistake(name, hint)
+    refuse(
+        got,
+        ("biases-forgotten", matrices, "Each unit behind the inputs has a bias as well."),
+        ("inputs-have-biases", matrices + sum(sizes), "The inputs are given: they have no biases."),
+        ("one-bias-per-layer", matrices + len(pairs), "A layer has a bias for each of its units."),
+        ("bias-per-input", matrices + sum(sizes[:-1]), "A bias belongs to the unit that adds it."),
+    )
     agree(got, matrices + sum(sizes[1:]), what=f"The number for the widths {sizes}")
     bare = number(call(answer, sizes, False), "The number of parameters")
     if bare == got:
@@ -56,18 +55,15 @@ def leaky(answer: Any) -> None:
     # 40,000 draws: their standard deviation lies within 1 % of the true one, almost certainly.
     std = W.std() * np.sqrt(3) / limit
     for ratio, name, hint in (
-        (
-            np.sqrt(1.25),
-            "slope-ignored",
-            "This is the start for ReLU. Some of the left comes through.",
-        ),
+        (np.sqrt(1.25), "slope-ignored",
+         "This is the start for ReLU. Some of the left comes through."),
         (np.sqrt(1.25 / 1.5), "slope-not-squared", "The size is the mean of SQUARES: (a z)^2."),
         (np.sqrt(fan_in / fan_out), "fan-out-used", "z is a sum over the inputs of the layer."),
         (1 / np.sqrt(3), "limit-is-not-the-spread", "Numbers up to l have a spread below l."),
         (limit / np.sqrt(3), "variance-for-spread", "Is this the variance, or its root?"),
         (limit, "limit-without-root", "Is this the limit, or its square?"),
         (np.sqrt(1 / 2), "half-forgotten", "Only half of the z are positive, as for ReLU."),
-    ):
+    ):  # fmt: skip
         if abs(std / ratio - 1) < 0.02:
             raise Mistake(name, f"Your spread is {W.std():.4f}. {hint}")
     if abs(std - 1) > 0.02:
@@ -115,9 +111,8 @@ def rescale(answer: Any) -> None:
     spreads = [0.05, 3.0, 0.4, 1.0]
     shapes = [(8, 20), (20, 10), (10, 15), (15, 4)]
     start = [rng.normal(0.1, s, shape) for s, shape in zip(spreads, shapes, strict=True)]
-    found = call(answer, start, x)
-    if not isinstance(found, tuple | list) or len(found) != len(start):
-        raise Mistake("not-a-list", "Return a list with as many matrices as you were given.")
+    hint = "Return a list with as many matrices as you were given."
+    found = parts(call(answer, start, x), len(start), "not-a-list", hint)
     got = [array(W, "A matrix", shape=old.shape) for W, old in zip(found, start, strict=True)]
     factors = [(W / before).ravel() for W, before in zip(got, start, strict=True)]
     if not all(same(f, np.full(f.shape, f[0])) for f in factors):
