@@ -17,7 +17,7 @@ from course_lib.exercises.calling import call, call_in_place, kind_of
 from course_lib.exercises.verdict import Mistake
 
 __all__ = [
-    "agree", "array", "call", "call_in_place", "number", "parts", "refuse", "same", "slopes",
+    "agree", "array", "ask", "call", "call_in_place", "number", "parts", "refuse", "same", "slopes",
     "truth",
 ]  # fmt: skip
 
@@ -158,6 +158,29 @@ def refuse(
     for name, value, hint in mistakes:
         if same(got, value, rtol=rtol, atol=atol):
             raise Mistake(name, hint)
+
+
+def ask(test: Any, *cases: tuple[Any, bool, str, str]) -> None:
+    """Have the learner's test judge each case; raise the mistake of the first that it gets wrong.
+
+    Parameters
+    ----------
+    test : object
+        The learner's function of a case, which is to return True or False.
+    *cases : tuple of (object, bool, str, str)
+        Of each case what is to be judged, the right verdict, and the name and the hint of the
+        mistake of whoever judges otherwise.
+
+    Examples
+    --------
+    >>> ask(lambda n: n > 1, (2, True, "even", "2 is a prime."), (9, False, "odd", "9 is none."))
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: odd: 9 is none.
+    """
+    for case, want, mistake, hint in cases:
+        if truth(call(test, case)) != want:
+            raise Mistake(mistake, hint)
 
 
 def agree(

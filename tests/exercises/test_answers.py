@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from course_lib.exercises import Mistake
-from course_lib.exercises.answers import parts, refuse, slopes, truth
+from course_lib.exercises.answers import ask, parts, refuse, slopes, truth
 
 
 def _refused(got: Any, *mistakes: Any, **tolerances: float) -> str:
@@ -76,3 +76,20 @@ def test_slopes_are_exact_in_every_digit() -> None:
     found = slopes(lambda z: (np.sin(z) * [[1.0], [2.0]]).sum(), x)
     assert np.allclose(found, np.cos(x) * [[1.0], [2.0]], rtol=1e-15, atol=0)
     assert np.array_equal(x, before) and found.dtype == float
+
+
+def test_the_first_case_that_is_judged_wrongly_is_named() -> None:
+    """Later ones are not asked for; whoever judges all of them rightly hears nothing."""
+    asked: list[int] = []
+
+    def large(n: int) -> bool:
+        asked.append(n)
+        return n > 2
+
+    cases = (3, True, "three", "A."), (2, False, "two", "B.")
+    ask(large, *cases)
+    with pytest.raises(Mistake, match=r"^one: C\.$"):
+        ask(large, *cases, (1, True, "one", "C."), (0, True, "zero", "D."))
+    assert asked == [3, 2, 3, 2, 1]
+    with pytest.raises(Mistake, match="not-true-or-false"):
+        ask(lambda n: n, *cases)

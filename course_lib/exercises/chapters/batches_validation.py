@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same, truth
+from course_lib.exercises.answers import agree, array, ask, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -103,26 +103,21 @@ def _pair(found: Any, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
 @exercise("batches_validation.find_leak", title="Does anything leak?", level="medium", minutes=20)
 def find_leak(answer: Any) -> None:
     """Try the learner's test on a pipeline without a leak, and on three with one."""
-
-    def says(leak: str) -> bool:
-        return truth(call(answer, _pipeline(leak)))
-
-    if says(""):
-        hint = "You accuse a pipeline that looks at its own rows only. Change nothing in these, and"
-        raise Mistake("false-alarm", f"{hint} ask both times for the scores of the same points.")
-    for leak, name, hint in (
-        ("statistics", "statistics-not-noticed",
+    ask(
+        answer,
+        (_pipeline(""), False, "false-alarm",
+         "You accuse a pipeline that looks at its own rows only. Change nothing in these, and ask "
+         "both times for the scores of the same points."),
+        (_pipeline("statistics"), True, "statistics-not-noticed",
          "A pipeline whose mean and standard deviation come from all inputs gets away. A leak "
          "need not change the accuracy: compare scores."),
-        ("choice", "choice-not-noticed",
+        (_pipeline("choice"), True, "choice-not-noticed",
          "A pipeline that chooses its inputs by looking at all rows gets away. Has it enough "
          "inputs to choose from, and is the change large enough to change its mind?"),
-        ("share", "labels-not-noticed",
+        (_pipeline("share"), True, "labels-not-noticed",
          "A pipeline that counts how many of all labels are 1 gets away. Not only inputs can "
          "leak."),
-    ):  # fmt: skip
-        if not says(leak):
-            raise Mistake(name, hint)
+    )  # fmt: skip
 
 
 @exercise(

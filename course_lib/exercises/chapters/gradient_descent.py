@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, array, call, number, refuse, same, truth
+from course_lib.exercises.answers import agree, array, ask, call, number, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -92,34 +92,36 @@ def _solved(b: int, B: int, of_small: float, of_large: float) -> tuple[float, fl
 def early_mover(answer: Any) -> None:
     """Try the learner's test on steps that are innocent, and on three that move too early."""
     steps = _Steps()
-
-    def says(step: Any) -> bool:
-        return truth(call(answer, step))
-
-    if says(steps.innocent):
-        raise Mistake("false-alarm", "You accuse theta - lr * gradient(theta), which is right.")
-    if says(steps.slower):
-        hint = "You accuse a step that goes half as far as lr says. It is slow, but it asks for the"
-        raise Mistake("compared-with-a-formula", f"{hint} whole gradient before it moves.")
-    if says(steps.asks_twice):
-        hint = "You accuse a step that asks twice at the same place. That is a waste, not a crime:"
-        raise Mistake("calls-counted", f"{hint} it matters where it asks.")
-    if says(steps.in_place):
-        hint = "You accuse a step that asks once and then writes into theta. Keep a copy of theta"
-        raise Mistake("in-place-accused", f"{hint} from before the step to compare with.")
-    one_by_one = says(steps.one_by_one)
+    ask(
+        answer,
+        (steps.innocent, False, "false-alarm",
+         "You accuse theta - lr * gradient(theta), which is right."),
+        (steps.slower, False, "compared-with-a-formula",
+         "You accuse a step that goes half as far as lr says. It is slow, but it asks for the "
+         "whole gradient before it moves."),
+        (steps.asks_twice, False, "calls-counted",
+         "You accuse a step that asks twice at the same place. That is a waste, not a crime: it "
+         "matters where it asks."),
+        (steps.in_place, False, "in-place-accused",
+         "You accuse a step that asks once and then writes into theta. Keep a copy of theta from "
+         "before the step to compare with."),
+    )  # fmt: skip
+    one_by_one = truth(call(answer, steps.one_by_one))
     if not one_by_one and max(steps.sizes, default=1) < 2:
         hint = "With one parameter there is no second one that could see the first one move."
         raise Mistake("one-parameter-only", hint)
     if not one_by_one:
         hint = "A step that moves one parameter after the other, and asks anew for each, gets away."
         raise Mistake("early-move-not-noticed", hint)
-    if not says(steps.one_by_one_in_place):
-        hint = "The same step gets away if it writes into theta itself: what you have noted down is"
-        raise Mistake("copy-forgotten", f"{hint} one array, seen several times. Note a copy.")
-    if not says(steps.from_the_last):
-        hint = "A step that starts with the last parameter gets away. In your bowl the first slope"
-        raise Mistake("one-order-only", f"{hint} does not depend on the others.")
+    ask(
+        answer,
+        (steps.one_by_one_in_place, True, "copy-forgotten",
+         "The same step gets away if it writes into theta itself: what you have noted down is one "
+         "array, seen several times. Note a copy."),
+        (steps.from_the_last, True, "one-order-only",
+         "A step that starts with the last parameter gets away. In your bowl the first slope does "
+         "not depend on the others."),
+    )  # fmt: skip
 
 
 @exercise(

@@ -12,19 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course_lib import weights
-from course_lib.exercises.answers import (
-    agree,
-    array,
-    call,
-    number,
-    parts,
-    refuse,
-    same,
-    slopes,
-    truth,
-)
+from course_lib.exercises.answers import agree, array, ask, call, number, parts, refuse, slopes
 from course_lib.exercises.exercise import exercise
-from course_lib.exercises.verdict import Mistake
 
 
 @exercise(
@@ -98,11 +87,12 @@ def batch_norm(answer: Any) -> None:
         array(part, what, shape=(3,))
         for part, what in zip(found[1:], ("dgamma", "dbeta"), strict=True)
     )
-    if same(dgamma, (dy * z).sum(axis=0)):
-        raise Mistake("dgamma-from-z", "Gamma multiplies the normalised value, not z.")
-    if same(dbeta, dy.mean(axis=0)) or same(dgamma, (dy * hat).mean(axis=0)):
-        hint = "Each row uses the same gamma and beta: what the rows say about them is added up,"
-        raise Mistake("averaged-over-rows", f"{hint} not averaged.")
+    from_z = (dy * z).sum(axis=0)
+    refuse(dgamma, ("dgamma-from-z", from_z, "Gamma multiplies the normalised value, not z."))
+    hint = "Each row uses the same gamma and beta: what the rows say about them is added up, not "
+    hint += "averaged."
+    refuse(dbeta, ("averaged-over-rows", dy.mean(axis=0), hint))
+    refuse(dgamma, ("averaged-over-rows", (dy * hat).mean(axis=0), hint))
     agree(dgamma, (dy * hat).sum(axis=0), what="dgamma", rtol=1e-6)
     agree(dbeta, dy.sum(axis=0), what="dbeta", rtol=1e-6)
 
@@ -113,34 +103,30 @@ def batch_norm(answer: Any) -> None:
 )  # fmt: skip
 def keeps_size(answer: Any) -> None:
     """Try the learner's test on three starts that keep the size, and on five that do not."""
-
-    def says(start: Any) -> bool:
-        return truth(call(answer, start))
-
-    if not says(weights.he_normal):
-        hint = "You reject He's start, which was made for this. In one network chance plays a part:"
-        raise Mistake("false-alarm", f"{hint} use wide layers, and leave a margin.")
-    if not (says(weights.he_uniform) and says(_signs)):
-        hint = "You reject a start whose weights are not normal, but have the right variance. It is"
-        raise Mistake("only-normal-allowed", f"{hint} the size of the signal that counts.")
-    for name, start, hint in (
-        ("half-lost-not-noticed", _with_variance(lambda m, n: 1 / m),
+    not_normal = "You reject a start whose weights are not normal, but have the right variance. It "
+    not_normal += "is the size of the signal that counts."
+    ask(
+        answer,
+        (weights.he_normal, True, "false-alarm",
+         "You reject He's start, which was made for this. In one network chance plays a part: use "
+         "wide layers, and leave a margin."),
+        (weights.he_uniform, True, "only-normal-allowed", not_normal),
+        (_signs, True, "only-normal-allowed", not_normal),
+        (_with_variance(lambda m, n: 1 / m), False, "half-lost-not-noticed",
          "A start that loses half of the mean square in each layer gets away."),
-        ("square-layers-only", _with_variance(lambda m, n: 2 / n),
+        (_with_variance(lambda m, n: 2 / n), False, "square-layers-only",
          "A start that divides by the number of outputs gets away. In which layers does it "
          "matter?"),
-        ("narrowing-layers-only", _with_variance(lambda m, n: 2 / max(m, n)),
+        (_with_variance(lambda m, n: 2 / max(m, n)), False, "narrowing-layers-only",
          "A start that divides by the larger of the two fans gets away: in your layers the inputs "
          "are always the larger one."),
-        ("widening-layers-only", _with_variance(lambda m, n: 2 / min(m, n)),
+        (_with_variance(lambda m, n: 2 / min(m, n)), False, "widening-layers-only",
          "A start that divides by the smaller of the two fans gets away: in your layers the inputs "
          "are always the smaller one."),
-        ("signal-too-symmetric", _positive,
+        (_positive, False, "signal-too-symmetric",
          "A start whose weights are all positive gets away. Your signal has as many negative "
          "values as positive ones. What comes out of a ReLU has not."),
-    ):  # fmt: skip
-        if says(start):
-            raise Mistake(name, hint)
+    )  # fmt: skip
 
 
 _T = np.linspace(-9.0, 9.0, 3001)

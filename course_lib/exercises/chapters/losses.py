@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same, truth
+from course_lib.exercises.answers import agree, array, ask, call, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -71,23 +71,19 @@ def quantile(answer: Any) -> None:
 @exercise("losses.consistent", title="Test a stranger's loss", level="medium", minutes=20)
 def consistent(answer: Any) -> None:
     """Try the learner's test on two right losses and on three that are wrong in one factor."""
-    for wrong, name, hint in (
-        (None, "false-alarm", "You reject the mean squared error, with its right gradient."),
-        (
-            "huber",
-            "tested-for-one-loss",
-            "You reject Huber's loss. It is right; do not use formulas.",
-        ),
-        ("sum", "sum-not-noticed", "You accept a sum. It doubles if every row comes twice."),
-        ("gradient", "gradient-of-the-sum", "You accept a mean that comes with a sum's gradient."),
-        (
-            "factor",
-            "factor-not-noticed",
-            "You accept half a gradient. Compare it with differences.",
-        ),
-    ):
-        if truth(call(answer, _stranger(wrong))) != (wrong in (None, "huber")):
-            raise Mistake(name, hint)
+    ask(
+        answer,
+        (_stranger(), True, "false-alarm",
+         "You reject the mean squared error, with its right gradient."),
+        (_stranger("huber"), True, "tested-for-one-loss",
+         "You reject Huber's loss. It is right; do not use formulas."),
+        (_stranger("sum"), False, "sum-not-noticed",
+         "You accept a sum. It doubles if every row comes twice."),
+        (_stranger("gradient"), False, "gradient-of-the-sum",
+         "You accept a mean that comes with a sum's gradient."),
+        (_stranger("factor"), False, "factor-not-noticed",
+         "You accept half a gradient. Compare it with differences."),
+    )  # fmt: skip
 
 
 @exercise("losses.smoothing", title="Not quite so sure", level="hard", minutes=30)
@@ -134,7 +130,7 @@ def smoothing(answer: Any) -> None:
     agree(loss, 1000.0, what="The loss of the logits 1000, 0, -1000")
 
 
-def _stranger(wrong: str | None) -> Callable[[Any, Any], tuple[float, NDArray[Any]]]:
+def _stranger(wrong: str = "") -> Callable[[Any, Any], tuple[float, NDArray[Any]]]:
     """Return a function that gives a loss and its gradient, right but for one thing."""
 
     def loss_and_gradient(outputs: Any, targets: Any) -> tuple[float, NDArray[Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import array, call, number
+from course_lib.exercises.answers import array, call, number, refuse
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -25,18 +25,18 @@ def interval(answer: Any) -> None:
     for cost, machines, hours in ((12.0, 50, 8760.0), (3.0, 7, 500.0)):
         got = number(call(answer, cost, machines, hours), "The interval")
         gang = 3600 * hours / machines
-        typical = {
-            "one-machine": (3600 * hours, "This is the interval for one machine: n fail sooner."),
-            "machines-multiplied": (3600 * hours * machines, "More machines fail more often."),
-            "hours-as-seconds": (hours / machines, "The MTBF comes in hours, all else in seconds."),
-            "two-forgotten": (gang / 2, "A failure costs half an interval: where is the 2?"),
-        }
-        for name, (mtbf, hint) in typical.items():
-            if math.isclose(got, math.sqrt(2 * cost * mtbf), rel_tol=1e-6):
-                raise Mistake(name, hint)
         want = math.sqrt(2 * cost * gang)
-        if math.isclose(got, want**2, rel_tol=1e-6):
-            raise Mistake("root-forgotten", "This is the square of the interval.")
+        refuse(
+            got,
+            ("one-machine", want * math.sqrt(machines),
+             "This is the interval for one machine: n fail sooner."),
+            ("machines-multiplied", want * machines, "More machines fail more often."),
+            ("hours-as-seconds", want / 60, "The MTBF comes in hours, all else in seconds."),
+            ("two-forgotten", want / math.sqrt(2),
+             "A failure costs half an interval: where is the 2?"),
+            ("root-forgotten", want**2, "This is the square of the interval."),
+            rtol=1e-6,
+        )  # fmt: skip
         if not math.isclose(got, want, rel_tol=1e-6):
             hint = f"For {cost:g} s, {machines} machines, {hours:g} h: expected {want:.6g} s, "
             raise Mistake("wrong-values", hint + f"got {got:.6g}.")
