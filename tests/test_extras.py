@@ -114,11 +114,11 @@ def test_what_the_notebooks_import_comes_with_the_extra_notebooks() -> None:
 
 
 def test_what_the_package_imports_comes_with_its_extras() -> None:
-    """With those that a user of the package would install."""
+    """With those that a user of the package would install; ``course-lib grade`` needs lab."""
     modules = set()
     for path in (ROOT / "course_lib").rglob("*.py"):
         modules |= _imports(path.read_text("utf-8"))
-    assert _missing(modules, "data", "plot", "parallel", "torch") == set()
+    assert _missing(modules, "data", "plot", "parallel", "torch", "lab") == set()
 
 
 def test_what_the_book_is_built_with_comes_with_the_extra_book() -> None:

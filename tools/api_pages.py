@@ -40,7 +40,7 @@ CORE = {
     "exercises": (
         "Exercises",
         "exercises exercises.exercise exercises.verdict exercises.answers exercises.calling"
-        " exercises.grade exercises.grade_run",
+        " exercises.grade",
     ),
     "figures": ("Figures", "plotting diagrams figure_style"),
     "tools": ("Names, checks, timing, the doctor", "course_lib registry arrays timing doctor"),
@@ -105,7 +105,7 @@ PARALLEL = {
     ),
 }
 # The checkers of the single exercises: who reads them has the answers.
-_WITHOUT_PAGE = "exercises.*"
+_WITHOUT_PAGE = "exercises.chapters*"
 
 # Each thing is documented once, where it is defined, also if another file hands it on in __all__;
 # what a class inherits from another of this package, it shows as its own.

@@ -4,12 +4,10 @@ In a chapter one writes a function (or a number, a class ...) and has it checked
 
     exercises.check("activations.elu", my_elu)
 
-There is one file per chapter, named as the chapter without its number. It is found by its name, so
-nothing has to be listed anywhere; it is loaded when the first of its exercises is asked for. What
-a checker tries a learner's test on, or compares with, may stand in a file of its own, whose name
-begins with that of the chapter.
+The checkers of a chapter are one file in ``chapters``, named as the chapter without its number. It
+is found by its name and loaded when the first of its exercises is asked for.
 
-Chapter: none; each file names its own.
+Chapter: none; each file in ``chapters`` names its own.
 """
 
 from __future__ import annotations

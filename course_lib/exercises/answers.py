@@ -1,14 +1,13 @@
 """Compare the learner's values with the right ones, and say precisely where they differ.
 
-All of these raise :class:`~course_lib.exercises.verdict.Mistake` where the answer is wrong, so a
-checker reads from top to bottom: call, :func:`refuse` the typical mistakes, :func:`agree`.
+A checker reads from top to bottom: call, :func:`refuse` the typical mistakes, :func:`agree`.
 
 Chapter: none; this file serves the exercises of all chapters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from course_lib.exercises.calling import call, call_in_place, kind_of
 from course_lib.exercises.verdict import Mistake
 
-__all__ = ["agree", "array", "call", "call_in_place", "number", "refuse", "same", "truth"]
+__all__ = [
+    "agree", "array", "ask", "call", "call_in_place", "number", "parts", "refuse", "same", "slopes",
+    "truth",
+]  # fmt: skip
 
 
 def number(value: Any, what: str) -> float:
@@ -81,6 +83,39 @@ def array(value: Any, what: str, *, shape: tuple[int, ...] | None = None) -> NDA
     return found
 
 
+def parts(value: Any, count: int, mistake: str, hint: str) -> tuple[Any, ...]:
+    """Return the parts of a tuple or a list that must have so many; raise that mistake if not.
+
+    Examples
+    --------
+    >>> parts([1.0, 2.0], 2, "not-a-pair", "Return a pair.")
+    (1.0, 2.0)
+    >>> parts(1.0, 2, "not-a-pair", "Return a pair.")
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: not-a-pair: Return a pair.
+    """
+    if not isinstance(value, tuple | list) or len(value) != count:
+        raise Mistake(mistake, hint)
+    return tuple(value)
+
+
+def slopes(f: Callable[[NDArray[Any]], Any], at: ArrayLike) -> NDArray[Any]:
+    """Return the gradient of a function of an array, by complex steps: without rounding errors.
+
+    Examples
+    --------
+    >>> slopes(lambda x: (x**3).sum(), [1.0, 2.0])
+    array([ 3., 12.])
+    """
+    found = np.empty(np.shape(at))
+    for place in np.ndindex(found.shape):
+        moved = np.array(at, complex)
+        moved[place] += 1e-30j
+        found[place] = f(moved).imag / 1e-30
+    return found
+
+
 def same(got: Any, want: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-12) -> bool:
     """Tell whether two values agree in shape and, up to the tolerances, in all entries.
 
@@ -101,21 +136,16 @@ def same(got: Any, want: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-12) 
 def refuse(
     got: Any, *mistakes: tuple[str, ArrayLike, str], rtol: float = 1e-9, atol: float = 1e-12
 ) -> None:
-    """Raise the first of the typical mistakes that leads to the learner's value.
+    """Raise the first of the typical mistakes whose value is the :func:`same` as the learner's.
 
     Parameters
     ----------
     got : object
         The learner's value.
     *mistakes : tuple of (str, array_like, str)
-        Of each typical mistake its name, the value that it leads to, and the hint.
+        Of each mistake its name, the value that it leads to, and the hint.
     rtol, atol : float
         The tolerances, as for :func:`same`.
-
-    Raises
-    ------
-    Mistake
-        The first one whose value is the :func:`same` as that of the learner.
 
     Examples
     --------
@@ -128,6 +158,29 @@ def refuse(
     for name, value, hint in mistakes:
         if same(got, value, rtol=rtol, atol=atol):
             raise Mistake(name, hint)
+
+
+def ask(test: Any, *cases: tuple[Any, bool, str, str]) -> None:
+    """Have the learner's test judge each case; raise the mistake of the first that it gets wrong.
+
+    Parameters
+    ----------
+    test : object
+        The learner's function of a case, which is to return True or False.
+    *cases : tuple of (object, bool, str, str)
+        Of each case what is to be judged, the right verdict, and the name and the hint of the
+        mistake of whoever judges otherwise.
+
+    Examples
+    --------
+    >>> ask(lambda n: n > 1, (2, True, "even", "2 is a prime."), (9, False, "odd", "9 is none."))
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: odd: 9 is none.
+    """
+    for case, want, mistake, hint in cases:
+        if truth(call(test, case)) != want:
+            raise Mistake(mistake, hint)
 
 
 def agree(

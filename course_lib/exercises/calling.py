@@ -83,7 +83,6 @@ def _name(answer: Any) -> str:
 
 
 def _run(answer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call the answer; its errors become a Mistake."""
     if not callable(answer):
         raise Mistake("not-a-function", f"Give the check a function, not {kind_of(answer)}.")
     try:

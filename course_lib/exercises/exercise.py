@@ -1,8 +1,7 @@
 """An exercise is a checker with a name: it takes an answer and says what is wrong with it.
 
-A checker is a function of the answer that returns nothing if the answer is right, and otherwise
-raises :class:`~course_lib.exercises.verdict.Mistake`. The tools that it needs are in
-:mod:`course_lib.exercises.calling` and :mod:`course_lib.exercises.answers`.
+The tools that a checker needs are in :mod:`course_lib.exercises.calling` and
+:mod:`course_lib.exercises.answers`.
 
 Chapter: none; this file serves the exercises of all chapters.
 """
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from course_lib.exercises import chapters
 from course_lib.exercises.verdict import NOT_YET, Mistake, Verdict
 
 Checker = Callable[[Any], None]
@@ -25,7 +25,6 @@ LEVELS = ("easy", "medium", "hard")
 
 _EXERCISES: dict[str, Exercise] = {}
 
-# The last verdict on each exercise that was checked in this process, for who grades a notebook.
 _LAST: dict[str, Verdict] = {}
 
 
@@ -44,7 +43,8 @@ class Exercise:
     minutes : int
         How long it may take a learner who has read the chapter.
     checker : Callable
-        Takes the answer; raises :class:`~course_lib.exercises.verdict.Mistake` if it is wrong.
+        Takes the answer; returns nothing if it is right, and raises
+        :class:`~course_lib.exercises.verdict.Mistake` if it is wrong.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class Exercise:
         except Mistake as mistake:
             return Verdict(self.name, False, mistake.name, mistake.hint)
         except Exception as error:
-            # Of a kind that the checker did not think of; a learner gets no traceback.
+            # A kind of answer that the checker did not think of; a learner gets no traceback.
             hint = f"Your answer cannot be used ({type(error).__name__}: {error})."
             hint += " Compare its kind and its shape with what the task asks for."
             return Verdict(self.name, False, "not-understood", hint)
@@ -135,9 +135,8 @@ def find(name: str) -> Exercise:
     """
     file = name.partition(".")[0]
     if file in _files():
-        importlib.import_module(f"course_lib.exercises.{file}")
+        importlib.import_module(f"{chapters.__name__}.{file}")
     if name not in _EXERCISES:
-        # Only now all files are loaded, and the module that only a misspelt name needs.
         import difflib
 
         near = ", ".join(difflib.get_close_matches(name, names(), cutoff=0.75))
@@ -155,7 +154,7 @@ def names() -> tuple[str, ...]:
     True
     """
     for file in _files():
-        importlib.import_module(f"course_lib.exercises.{file}")
+        importlib.import_module(f"{chapters.__name__}.{file}")
     return tuple(sorted(_EXERCISES))
 
 
@@ -204,12 +203,10 @@ def last() -> tuple[Verdict, ...]:
 
 
 def _files() -> list[str]:
-    package = importlib.import_module("course_lib.exercises")
-    return [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [module.name for module in pkgutil.iter_modules(chapters.__path__)]
 
 
 def _is_open(answer: Any) -> bool:
-    """Tell whether an answer, or a part of it, has not been written yet."""
     if answer is None or answer is Ellipsis:
         return True
     if isinstance(answer, Mapping):

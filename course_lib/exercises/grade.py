@@ -11,16 +11,26 @@ Chapter: none; the page on teaching shows its use.
 from __future__ import annotations
 
 import importlib
+import json
 import re
-from dataclasses import dataclass
+import secrets
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from course_lib.exercises.exercise import LEVELS, find, names
-from course_lib.exercises.grade_run import run_cells
 from course_lib.exercises.verdict import NOT_YET
 
 _CHECKED = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
+
+_ASK = """import json, course_lib.exercises.exercise as _exercise
+print({token!r}, json.dumps([[v.name, v.passed, v.mistake, v.hint] for v in _exercise.last()]))"""
+
+# Whether the last answer passed, the mistake, the hint.
+_Judged = tuple[bool, str | None, str]
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ def grade(file: str | Path, *, cell_seconds: float = 120, seconds: float = 900) 
             f"{path}: no cell checks an exercise, as exercises.check('activations.elu', my_elu) "
             "does. Give a chapter of the book with the answers in it."
         )
-    run = run_cells(notebook, path.parent, cell_seconds=cell_seconds, seconds=seconds)
+    run = _run_cells(notebook, path.parent, cell_seconds=cell_seconds, seconds=seconds)
     marks = []
     for name in wanted:
         passed, mistake, hint = run.verdicts.get(name, (False, NOT_YET, "no answer was checked"))
@@ -121,14 +131,15 @@ def grade(file: str | Path, *, cell_seconds: float = 120, seconds: float = 900) 
 
 def _read(path: Path) -> Any:
     try:
-        nbformat = importlib.import_module("nbformat")
-        importlib.import_module("nbclient")
-        importlib.import_module("ipykernel")
+        for needed in ("nbformat", "nbclient", "ipykernel"):
+            importlib.import_module(needed)
     except ImportError as error:
         raise ImportError(
             f"grading runs notebooks, and {error.name} is not installed; "
             "pip install 'course-lib[notebooks,lab]' brings it."
         ) from error
+    import nbformat
+
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:
@@ -149,3 +160,90 @@ def _exercises(notebook: Any) -> list[str]:
     chapters = {name.partition(".")[0] for name in found & set(known)}
     wanted = [name for name in known if name.partition(".")[0] in chapters]
     return sorted(wanted, key=lambda name: (name.partition(".")[0], LEVELS.index(find(name).level)))
+
+
+@dataclass
+class _Run:
+    """What happened in a run; its errors and its stop are those of the grade."""
+
+    verdicts: dict[str, _Judged] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    stopped: str | None = None
+
+
+def _run_cells(notebook: Any, folder: Path, *, cell_seconds: float, seconds: float) -> _Run:
+    from nbclient.util import run_sync
+
+    run = _Run()
+    run_sync(_run)(run, notebook, folder, cell_seconds, time.monotonic() + seconds)
+    if run.stopped == "":
+        run.stopped = f"the {seconds:g} s for a notebook were over"
+    return run
+
+
+async def _run(run: _Run, notebook: Any, folder: Path, cell_seconds: float, end: float) -> None:
+    from nbclient.exceptions import DeadKernelError
+    from nbformat.v4 import new_code_cell
+
+    cells = list(notebook.cells)
+    notebook.cells.append(new_code_cell())  # the place of the questions that are put to the kernel
+    client = _client(notebook, folder, cell_seconds)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # the cells' come back
+    async with client.async_setup_kernel(cleanup_kc=True, **quiet):
+        for i, cell in enumerate(cells):
+            if time.monotonic() > end:
+                run.stopped = ""
+                return
+            try:
+                await client.async_execute_cell(cell, i)
+                if cell.cell_type == "code" and "check" in cell.source:
+                    run.verdicts |= await _ask(client.async_execute_cell)
+            except DeadKernelError:
+                run.stopped = f"the kernel died in cell {i + 1}"
+                return
+            except TimeoutError:
+                run.stopped = f"cell {i + 1} took over {cell_seconds:g} s and could not be stopped"
+                return
+            run.errors += [f"cell {i + 1}: {error}" for error in _errors(cell)]
+
+
+def _client(notebook: Any, folder: Path, cell_seconds: float) -> Any:
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    specs = KernelSpecManager()
+    specs.kernel_dirs = []  # not a kernel that is installed on the machine under the same name
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        timeout=max(1, round(cell_seconds)),
+        interrupt_on_timeout=True,
+        error_on_timeout={"ename": "TimeoutError", "evalue": "took too long", "traceback": []},
+        allow_errors=True,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder.resolve())}},
+    )
+    client.log.disabled = True  # what went wrong stands in the result
+    return client
+
+
+async def _ask(execute: Callable[[Any, int], Awaitable[Any]]) -> dict[str, _Judged]:
+    """Return the verdicts so far; the token tells them from what else is printed meanwhile."""
+    from nbformat.v4 import new_code_cell
+
+    token = secrets.token_hex(8)
+    cell = new_code_cell(_ASK.format(token=token))
+    await execute(cell, -1)
+    printed = "".join(output.get("text", "") for output in cell.outputs)
+    _, there, said = printed.partition(f"{token} ")
+    if not there:
+        raise TimeoutError
+    found = json.JSONDecoder().raw_decode(said)[0]
+    return {name: (passed, mistake, hint) for name, passed, mistake, hint in found}
+
+
+def _errors(cell: Any) -> list[str]:
+    failed = [output for output in cell.get("outputs", ()) if output.output_type == "error"]
+    return [f"{output.ename}: {output.evalue}".splitlines()[0] for output in failed]

@@ -1,15 +1,12 @@
-"""Every exercise stands in its chapter, has a solution that passes and mistakes that are named."""
+"""Every exercise stands in its chapter and has a solution that passes."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import subprocess
 import sys
 import time
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,10 +36,6 @@ def _exercise(name: str) -> OnPage:
 
 def _solution(name: str) -> OnPage:
     return _there("solutions", "solution")[name]
-
-
-def _tests_of(name: str) -> ModuleType:
-    return importlib.import_module(f".test_{name.partition('.')[0]}", __package__)
 
 
 def _said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -132,23 +125,6 @@ def test_the_solution_passes(name: str, capsys: pytest.CaptureFixture[str]) -> N
     assert f"{name}: passed" in _solution(name).printed.splitlines()
     after = np.random.get_state()[1].tolist(), np.geterr(), np.get_printoptions()
     assert after == before
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_typical_mistakes_are_named(name: str) -> None:
-    """At least two; the test of the chapter proves that they get these names."""
-    mistakes = set(_tests_of(name).WRONG[name])
-    assert len(mistakes) >= 2
-    assert not {"not-yet", "not-understood"} & mistakes
-
-
-@pytest.mark.parametrize("chapter", sorted({name.partition(".")[0] for name in NAMES}))
-def test_every_chapter_tells_its_wrong_answers_apart(chapter: str) -> None:
-    """Its test has wrong answers for its exercises, no others, and hands them to ``told_apart``."""
-    module = _tests_of(chapter)
-    assert set(module.WRONG) == {n for n in NAMES if n.partition(".")[0] == chapter}
-    tests = [value for key, value in vars(module).items() if key.startswith("test_")]
-    assert any("told_apart" in inspect.signature(test).parameters for test in tests)
 
 
 _SILLY: list[Any] = [

@@ -1,0 +1,1 @@
+"""The checkers, one file per chapter of the book, named as the chapter without its number."""

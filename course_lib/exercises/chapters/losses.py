@@ -1,0 +1,146 @@
+"""Exercises on losses: their shapes, their gradients and what they are divided by.
+
+Chapter: losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from course_lib.exercises.answers import agree, array, ask, call, number, parts, refuse, same
+from course_lib.exercises.exercise import exercise
+from course_lib.exercises.verdict import Mistake
+
+
+@exercise("losses.shapes", title="One error per row", level="easy", minutes=10)
+def shapes(answer: Any) -> None:
+    """Compare with sums written out, for columns, flat targets and several outputs."""
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(5, 1)), rng.normal(size=5)
+    got = number(call(answer, outputs, targets), "The loss")
+    pairs = [(a - b) ** 2 for a, b in zip(outputs[:, 0].tolist(), targets.tolist(), strict=True)]
+    if same(got, np.mean((outputs - targets) ** 2)):
+        hint = "(5, 1) minus (5,) has the shape (5, 5): each output is compared with every target."
+        raise Mistake("every-pair-compared", hint)
+    if same(got, sum(pairs)):
+        raise Mistake("sum-over-rows", "This is the sum of the squared errors. Divide once.")
+    agree(got, sum(pairs) / 5, what="The loss of outputs (5, 1) with targets (5,)")
+    outputs, targets = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+    got = number(call(answer, outputs, targets), "The loss")
+    total = float(np.square(outputs - targets).sum())
+    if same(got, total / 4):
+        hint = "With three outputs your loss is three times as large: the mean over rows only."
+        raise Mistake("outputs-added-up", hint)
+    agree(got, total / 12, what="The loss of outputs (4, 3)")
+
+
+@exercise("losses.quantile", title="A loss for the ninth out of ten", level="medium", minutes=15)
+def quantile(answer: Any) -> None:
+    """Compare loss and gradient with the two prices of an error, on both sides."""
+    guess, truth, q = np.array([1.0, 4.0, -2.0, 0.5]), np.array([3.0, 1.0, -2.5, 0.75]), 0.9
+    hint = "Return a pair: the losses of the rows, and their gradients."
+    found = parts(call(answer, guess, truth, q), 2, "not-a-pair", hint)
+    loss, slope = (array(part, "Each part", shape=(4,)) for part in found)
+    low = guess < truth
+    price = np.where(low, q, 1 - q)
+    inputs = {"guess": guess, "truth": truth}
+    if same(loss, np.where(low, 1 - q, q) * np.abs(guess - truth)):
+        hint = "With q = 0.9, guessing too LOW is what costs 0.9 per unit."
+        raise Mistake("sides-exchanged", hint)
+    if same(loss, np.abs(guess - truth)) or same(loss, np.abs(guess - truth) / 2):
+        raise Mistake("q-ignored", "This is the absolute error: too low costs as much as too high.")
+    if same(loss, 2 * price * np.abs(guess - truth)):
+        hint = "Twice too large. At q = 0.5 the loss is half the absolute error."
+        raise Mistake("twice-too-large", hint)
+    agree(loss, price * np.abs(guess - truth), what="The loss", inputs=inputs)
+    want = np.where(low, -q, 1 - q)
+    if same(slope, -want):
+        hint = "If the guess is too low, raising it lowers the loss: which sign has the slope?"
+        raise Mistake("gradient-by-the-truth", hint)
+    if same(slope, np.abs(want)):
+        raise Mistake(
+            "gradient-without-sign", "A slope that is never negative never raises a guess."
+        )
+    agree(slope, want, what="The gradient", inputs=inputs)
+
+
+@exercise("losses.consistent", title="Test a stranger's loss", level="medium", minutes=20)
+def consistent(answer: Any) -> None:
+    """Try the learner's test on two right losses and on three that are wrong in one factor."""
+    ask(
+        answer,
+        (_stranger(), True, "false-alarm",
+         "You reject the mean squared error, with its right gradient."),
+        (_stranger("huber"), True, "tested-for-one-loss",
+         "You reject Huber's loss. It is right; do not use formulas."),
+        (_stranger("sum"), False, "sum-not-noticed",
+         "You accept a sum. It doubles if every row comes twice."),
+        (_stranger("gradient"), False, "gradient-of-the-sum",
+         "You accept a mean that comes with a sum's gradient."),
+        (_stranger("factor"), False, "factor-not-noticed",
+         "You accept half a gradient. Compare it with differences."),
+    )  # fmt: skip
+
+
+@exercise("losses.smoothing", title="Not quite so sure", level="hard", minutes=30)
+def smoothing(answer: Any) -> None:
+    """Compare with minus the logarithms of the probabilities, and with their slopes."""
+    rng = np.random.default_rng(0)
+    logits, labels, eps, k = rng.normal(size=(4, 3)), np.array([0, 2, 1, 2]), 0.3, 3
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    hard = np.eye(k)[labels]
+    soft = (1 - eps) * hard + eps / k
+    found = call(answer, logits, labels, eps)
+    found = parts(found, 2, "not-a-pair", "Return a pair: the loss, and its gradient.")
+    loss, gradient = number(found[0], "The loss"), array(found[1], "The gradient", shape=(4, k))
+    others = eps * (1 - hard)
+
+    def cost(targets: NDArray[Any]) -> Any:
+        return -(targets * np.log(p)).sum()
+
+    refuse(
+        loss,
+        ("smoothing-ignored", cost(hard), "This is the loss without smoothing."),
+        ("nothing-for-the-others", cost(hard * (1 - eps)), "The targets of a row should sum to 1."),
+        ("right-class-left-out", cost(hard * (1 - eps) + others / 2),
+         "ALL k classes share eps, also y."),
+        ("sum-below-one", cost(hard * (1 - eps) + others / k),
+         "The right class gets eps / k as well."),
+    )  # fmt: skip
+    want = cost(soft)
+    if same(loss, want / 4):
+        raise Mistake("mean-instead-of-sum", "The losses here return the SUM over the rows.")
+    agree(loss, want, what="The loss")
+    if same(gradient, p - hard):
+        hint = "The loss is smoothed, the gradient is not: it still wants to reach p = 1."
+        raise Mistake("gradient-of-hard-labels", hint)
+    if same(gradient, soft - p):
+        raise Mistake("gradient-reversed", "The sign: a logit that is too high should come down.")
+    agree(gradient, p - soft, what="The gradient by the logits")
+    large = np.array([[1000.0, 0.0, -1000.0]])
+    loss, gradient = call(answer, large, np.array([1]), eps)
+    if not (np.isfinite(loss) and np.isfinite(gradient).all()):
+        raise Mistake(
+            "overflow", "For logits as large as 1000 it is not finite. Stay in logarithms."
+        )
+    agree(loss, 1000.0, what="The loss of the logits 1000, 0, -1000")
+
+
+def _stranger(wrong: str = "") -> Callable[[Any, Any], tuple[float, NDArray[Any]]]:
+    """Return a function that gives a loss and its gradient, right but for one thing."""
+
+    def loss_and_gradient(outputs: Any, targets: Any) -> tuple[float, NDArray[Any]]:
+        error = np.asarray(outputs, float) - np.asarray(targets, float)
+        rows, gradient = error**2, 2 * error
+        if wrong == "huber":
+            rows = np.where(np.abs(error) <= 1, rows / 2, np.abs(error) - 0.5)
+            gradient = np.clip(error, -1, 1)
+        n = 1 if wrong == "sum" else len(error)
+        gradient = gradient / (1 if wrong == "gradient" else n) / (2 if wrong == "factor" else 1)
+        return float(rows.sum() / n), gradient
+
+    return loss_and_gradient
