@@ -78,9 +78,8 @@ def program(comm, seconds: float) -> dict[str, dict[str, float]]:
     import numpy as np
     import torch
 
+    from course_lib.parallel.channels import SharedMemory, TorchComm
     from course_lib.parallel.collectives import all_gather, barrier
-    from course_lib.parallel.channels import SharedMemory
-    from course_lib.parallel.channels import TorchComm
 
     torch.set_num_threads(1)
     shared, gloo = SharedMemory(comm), TorchComm(comm, "gloo")

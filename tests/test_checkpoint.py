@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from course_lib import checkpoint, checkpoint as manifest
+from course_lib import checkpoint
+from course_lib import checkpoint as manifest
 from course_lib.checkpoint import CheckpointError, join_state, latest_valid, load, save, split_state
 from course_lib.network import mlp
 from course_lib.optimizers import Adam

@@ -4,7 +4,7 @@ In a chapter one writes a function (or a number, a class ...) and has it checked
 
     exercises.check("activations.elu", my_elu)
 
-The checkers of a chapter are one file in ``chapters``, named as the chapter without its number. It
+The checkers of a chapter are one file in ``chapters``, named as the chapter. It
 is found by its name and loaded when the first of its exercises is asked for.
 
 Chapter: none; each file in ``chapters`` names its own.

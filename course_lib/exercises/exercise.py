@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from course_lib.exercises import chapters
 from course_lib.exercises.verdict import NOT_YET, Mistake, Verdict
 
 Checker = Callable[[Any], None]
 Level = Literal["easy", "medium", "hard"]
+
+# By its name: the chapters import this file.
+CHAPTERS = "course_lib.exercises.chapters"
 
 LEVELS = ("easy", "medium", "hard")
 """The levels, in the order in which they stand in a chapter."""
@@ -35,7 +37,7 @@ class Exercise:
     Parameters
     ----------
     name : str
-        The chapter's name without its number, a dot, and a name of its own: ``"activations.elu"``.
+        The chapter's name, a dot, and a name of its own: ``"activations.elu"``.
     title : str
         Its heading in the book.
     level : str
@@ -135,7 +137,7 @@ def find(name: str) -> Exercise:
     """
     file = name.partition(".")[0]
     if file in _files():
-        importlib.import_module(f"{chapters.__name__}.{file}")
+        importlib.import_module(f"{CHAPTERS}.{file}")
     if name not in _EXERCISES:
         import difflib
 
@@ -154,7 +156,7 @@ def names() -> tuple[str, ...]:
     True
     """
     for file in _files():
-        importlib.import_module(f"{chapters.__name__}.{file}")
+        importlib.import_module(f"{CHAPTERS}.{file}")
     return tuple(sorted(_EXERCISES))
 
 
@@ -203,7 +205,8 @@ def last() -> tuple[Verdict, ...]:
 
 
 def _files() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(chapters.__path__)]
+    folder = importlib.import_module(CHAPTERS).__path__
+    return [module.name for module in pkgutil.iter_modules(folder)]
 
 
 def _is_open(answer: Any) -> bool:

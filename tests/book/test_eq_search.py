@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from course_lib.parallel.brackets import halving_rungs, hyperband_brackets
+from course_lib.parallel.spaces import sample
 from sklearn.model_selection import KFold
 
-from course_lib.parallel.brackets import halving_rungs, hyperband_brackets
 from course_lib.parallel.search import LogUniform, Uniform, hyperband, random, successive_halving
-from course_lib.parallel.spaces import sample
 
 
 def _greedy(lengths, p):

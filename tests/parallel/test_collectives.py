@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from course_lib.parallel import shard
 from course_lib.parallel.collectives import (
     all_agree,
     all_gather,
@@ -20,7 +21,6 @@ from course_lib.parallel.collectives import (
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import traffic
 from course_lib.parallel.errors import RankFailed
-from course_lib.parallel import shard
 
 SIZES = [1, 2, 3, 4, 5, 6, 7, 8]
 ALGORITHMS = ["auto", "ordered", "tree", "ring", "recursive_doubling"]

@@ -10,14 +10,9 @@ from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, 
 
 from course_lib import SGD, Adam, mlp
 from course_lib.data import batches
-from course_lib.parallel import SyncSGD, train
-from course_lib.parallel import Compressed
-from course_lib.parallel.strategies.compression import BLOCK
-from course_lib.parallel import Int8, TopK
-from course_lib.parallel import PowerSGD
-from course_lib.parallel.strategies.compression import power_step
+from course_lib.parallel import Compressed, Int8, PowerSGD, SyncSGD, TopK, shard, train
+from course_lib.parallel.strategies.compression import BLOCK, power_step
 from course_lib.parallel.strategies.local_gradient import gradient_of
-from course_lib.parallel import shard
 
 pytestmark = pytest.mark.timeout(120)
 

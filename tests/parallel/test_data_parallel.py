@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, mlp
-from course_lib.parallel import SyncSGD
+from course_lib.parallel import SyncSGD, shard
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel import shard
 
 RNG = np.random.default_rng(3)
 NET = mlp([4, 6, 3], hidden="tanh")

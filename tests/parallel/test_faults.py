@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from course_lib.parallel.channels import SharedMemory
 from course_lib.parallel.collectives import (
     all_agree,
     all_gather,
@@ -15,7 +16,6 @@ from course_lib.parallel.collectives import (
     broadcast,
     reduce_scatter,
 )
-from course_lib.parallel.channels import SharedMemory
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import WorkerLost
 from course_lib.parallel.faults import Faults

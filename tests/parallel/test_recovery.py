@@ -14,7 +14,7 @@ import pytest
 from course_lib import SGD, Adam, EarlyStopping, mlp
 from course_lib.checkpoint import CheckpointError, latest_valid
 from course_lib.checkpoint import load as load_checkpoint
-from course_lib.parallel import train
+from course_lib.parallel import Event, train
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import (
     CheckpointMismatch,
@@ -23,7 +23,6 @@ from course_lib.parallel.errors import (
     WorkerLost,
     WorkersBusy,
 )
-from course_lib.parallel import Event
 from course_lib.parallel.training.events import Listener
 from course_lib.parallel.training.prepare import make_job
 from course_lib.parallel.training.recovery import first_job, run_with_restarts

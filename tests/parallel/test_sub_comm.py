@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from course_lib.parallel.collectives import all_gather, all_reduce, barrier, broadcast
-from course_lib.parallel.comm import run_threads
+from course_lib.parallel.comm import SubComm, run_threads
 from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed
-from course_lib.parallel.comm import SubComm
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -14,13 +14,12 @@ pytest.importorskip("torch")
 
 import torch
 
+from course_lib.parallel.channels import TorchComm, connected
 from course_lib.parallel.channels import devices as torch_ddp_devices
-from course_lib.parallel.channels import connected
 from course_lib.parallel.collectives import all_agree, all_reduce, barrier
-from course_lib.parallel.channels import TorchComm
-from course_lib.parallel.launch import run_processes
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed, WorkerLost
+from course_lib.parallel.launch import run_processes
 
 # Only one test starts its processes as users do: importing PyTorch takes each some seconds.
 pytestmark = pytest.mark.timeout(110)

@@ -23,6 +23,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 from course_lib import SGD, fit, mlp
 from course_lib.data import batches
 from course_lib.parallel import torch_ddp
+from course_lib.parallel.channels.devices import choose_devices
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import (
     CheckpointMismatch,
@@ -31,12 +32,10 @@ from course_lib.parallel.errors import (
     RankFailed,
     WorkerLost,
 )
-from course_lib.parallel.torch_ddp import Context
-from course_lib.parallel.channels.devices import choose_devices
-from course_lib.parallel.torch_ddp.rank import row_values
-from course_lib.parallel.torch_ddp import ShareSampler
+from course_lib.parallel.torch_ddp import Context, ShareSampler
 from course_lib.parallel.torch_ddp.checkpoint import from_arrays, to_arrays
 from course_lib.parallel.torch_ddp.group import cut, open_sockets
+from course_lib.parallel.torch_ddp.rank import row_values
 from course_lib.torch_mlp import from_torch, to_torch
 
 pytestmark = pytest.mark.timeout(110)

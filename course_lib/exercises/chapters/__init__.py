@@ -1,1 +1,1 @@
-"""The checkers, one file per chapter of the book, named as the chapter without its number."""
+"""The checkers, one file per chapter of the book, named as the chapter."""

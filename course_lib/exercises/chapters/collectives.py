@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from course_lib.exercises.answers import agree, array, call
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
-from course_lib.parallel.alpha_beta import CHAINS, AlphaBeta
-from course_lib.parallel.comm import Comm
+from course_lib.parallel.comm import Comm, run_threads
+from course_lib.parallel.cost import AlphaBeta
+from course_lib.parallel.cost.channel import CHAINS
 from course_lib.parallel.errors import CommTimeout, ParallelError
-from course_lib.parallel.in_process import run_threads
 
 _TIMEOUT = 0.4
 

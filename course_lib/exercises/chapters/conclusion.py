@@ -175,8 +175,8 @@ def _run(
     size: int, answer: Any, params: list[NDArray[Any]], x: NDArray[Any], y: NDArray[Any],
     settings: dict[str, Any],
 ) -> list[NDArray[Any]]:  # fmt: skip
+    from course_lib.parallel.comm import run_threads
     from course_lib.parallel.errors import ParallelError
-    from course_lib.parallel.in_process import run_threads
 
     shapes = [p.shape for p in params]
 

@@ -15,8 +15,8 @@ from course_lib.exercises.answers import agree, array, call, number, parts, refu
 from course_lib.exercises.chapters.collectives import run_ranks
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
+from course_lib.parallel import shard
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.local_gradient import shard
 
 Arrays = NDArray[Any]
 

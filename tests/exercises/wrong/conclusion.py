@@ -9,8 +9,8 @@ import numpy as np
 
 from course_lib.activations import softmax
 from course_lib.data import batches
+from course_lib.parallel import shard
 from course_lib.parallel.collectives import all_reduce
-from course_lib.parallel.data_parallel import shard
 
 
 def _logits(params: Any, x: Any) -> Any:

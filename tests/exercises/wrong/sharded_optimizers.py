@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.parallel import shard
 from course_lib.parallel.collectives import all_gather, all_reduce, reduce_scatter
-from course_lib.parallel.data_parallel import shard
 
 
 def _bytes(
