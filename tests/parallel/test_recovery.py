@@ -23,9 +23,10 @@ from course_lib.parallel.errors import (
     WorkerLost,
     WorkersBusy,
 )
+from course_lib.parallel.training.driver import drive
 from course_lib.parallel.training.events import Listener
 from course_lib.parallel.training.prepare import make_job
-from course_lib.parallel.training.recovery import first_job, run_with_restarts
+from course_lib.parallel.training.recovery import first_job
 from course_lib.parallel.training.recovery import saving as make_saving
 from course_lib.parallel.training.replica import train_replica
 
@@ -84,7 +85,7 @@ def interrupted(folder, steps, *, every=2, workers=2, error=None, events=None, *
                 workers, lambda c: train_replica(c, job), timeout=20, on_report=listener
             )
 
-        return run_with_restarts(
+        return drive(
             attempt, fresh, first_job(fresh, "auto"), max_restarts=max_restarts, listener=listener
         )
 
@@ -223,10 +224,10 @@ def test_workers_that_do_not_come_back_in_time_cost_one_restart_more(tmp_path):
     )  # fmt: skip
     with Listener(None, epochs=3) as listener:
         options = {"max_restarts": 3, "listener": listener}
-        assert run_with_restarts(attempt, job, replace(job), **options) == (["ranks"], 3)
+        assert drive(attempt, job, replace(job), **options) == (["ranks"], 3)
         calls[:] = [None]
         with pytest.raises(WorkersBusy):
-            run_with_restarts(attempt, job, replace(job), **options)
+            drive(attempt, job, replace(job), **options)
 
 
 def test_events_tell_the_story_and_each_epoch_ends_once(tmp_path):

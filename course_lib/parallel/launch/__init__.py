@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from course_lib.parallel.launch.cluster import connect
     from course_lib.parallel.launch.processes import run_processes
-    from course_lib.parallel.launch.ranks import gang, launch
+    from course_lib.parallel.launch.ranks import Relauncher, gang, launch
+    from course_lib.parallel.launch.restarts import run_with_restarts
 
-__all__ = ["connect", "gang", "launch", "run_processes"]
+__all__ = ["Relauncher", "connect", "gang", "launch", "run_processes", "run_with_restarts"]
 
-_LAZY = {"connect": "cluster", "gang": "ranks", "launch": "ranks", "run_processes": "processes"}
+_LAZY = {
+    "Relauncher": "ranks",
+    "connect": "cluster",
+    "gang": "ranks",
+    "launch": "ranks",
+    "run_processes": "processes",
+    "run_with_restarts": "restarts",
+}
 
 
 def __getattr__(name: str) -> Any:

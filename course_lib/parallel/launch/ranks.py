@@ -13,13 +13,14 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from distributed import Client
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import OnChannel
-from course_lib.parallel.errors import MoreWorkers
+from course_lib.parallel.errors import MoreWorkers, ParallelError
 from course_lib.parallel.launch.cluster import connect
 from course_lib.parallel.launch.watch import Program, Report, Watch
 from course_lib.parallel.launch.workers import (
@@ -27,9 +28,10 @@ from course_lib.parallel.launch.workers import (
     equip_workers,
     hold_workers,
     idle,
+    revive,
 )
 
-__all__ = ["gang", "launch"]
+__all__ = ["Relauncher", "gang", "launch"]
 
 
 def gang(
@@ -141,3 +143,45 @@ def launch(
                     raise MoreWorkers("the ranks were stopped to begin anew with more workers.")
 
             return Watch(own, addresses, hear).run(program, timeout)
+
+
+class Relauncher:
+    """Launches programs on one cluster, one after the other, and heals it after a failure.
+
+    Parameters
+    ----------
+    client : Client, str or None
+        See :func:`gang`; a private cluster outlives the attempts, and nannies replace its workers.
+    workers : (int, int)
+        The least and the most ranks.
+    timeout : float
+        Seconds that a wait may take.
+    """
+
+    def __init__(
+        self, client: Client | str | None, workers: tuple[int, int], *, timeout: float
+    ) -> None:
+        self._cluster, self._workers, self._timeout = client, workers, timeout
+        self._avoid: set[str] = set()
+        self._own = ExitStack()
+
+    def __enter__(self) -> Relauncher:
+        if self._cluster is None:
+            private = connect(None, workers=self._workers[1], timeout=self._timeout)
+            self._cluster = self._own.enter_context(private)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._own.close()
+
+    def launch(self, program: Program, **options: Any) -> list[Any]:
+        """Run a program on every rank, see :func:`launch`."""
+        return launch(
+            self._cluster, program, self._workers,
+            timeout=self._timeout, avoid=self._avoid, **options,
+        )  # fmt: skip
+
+    def repair(self, failure: ParallelError) -> None:
+        """Restart the workers that do not answer; avoid those that can not be restarted."""
+        assert self._cluster is not None
+        self._avoid.update(revive(self._cluster, failure.stuck, self._timeout))

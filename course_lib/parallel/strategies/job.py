@@ -9,7 +9,6 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,8 +22,6 @@ from course_lib.parallel.comm import Comm
 
 if TYPE_CHECKING:
     from course_lib.network import Network
-
-StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

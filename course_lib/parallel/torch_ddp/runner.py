@@ -14,16 +14,14 @@ Chapter: PyTorch DDP on Dask.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels.devices import DEVICES, own_device
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.errors import CommTimeout, WorkerLost
-from course_lib.parallel.launch import connect, launch
-from course_lib.parallel.launch.workers import revive
+from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.launch import Relauncher, run_with_restarts
 from course_lib.parallel.torch_ddp.context import Context
 from course_lib.parallel.torch_ddp.group import process_group
 from course_lib.registry import lookup
@@ -136,26 +134,17 @@ def run(
         if on_event is not None:
             on_event(RankEvent(**message))
 
-    avoid: set[str] = set()
-    # A private cluster must outlive an attempt; the nannies in it replace lost workers.
-    opened = (
-        connect(None, workers=workers, timeout=timeout) if client is None else nullcontext(client)
-    )
-    with opened as cluster:
-        left = max_restarts
-        while True:
-            try:
-                return launch(
-                    cluster, program, (workers, workers),
-                    timeout=timeout, on_report=hear, avoid=avoid,
-                )  # fmt: skip
-            except (WorkerLost, CommTimeout) as error:
-                if not left:
-                    raise
-                left -= 1
-                if error.stuck:
-                    avoid.update(revive(cluster, error.stuck, timeout))
-                hear({"rank": -1, "kind": "restart", "values": {}, "message": str(error)})
+    def again(_: str, failure: ParallelError | None) -> None:
+        hear({"rank": -1, "kind": "restart", "values": {}, "message": str(failure)})
+
+    with Relauncher(client, (workers, workers), timeout=timeout) as cluster:
+        results, _ = run_with_restarts(
+            lambda: cluster.launch(program, on_report=hear),
+            max_restarts=max_restarts,
+            again=again,
+            repair=cluster.repair,
+        )
+    return results
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from course_lib.arrays import Array, check_integer
+from course_lib.checkpoint import StrPath
 from course_lib.data import Split
 from course_lib.evaluation import History
 from course_lib.needs import require_dask
@@ -20,16 +21,16 @@ from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.comm.threads import Report
 from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.launch import run_with_restarts
 from course_lib.parallel.sources import InBlocks
 from course_lib.parallel.strategies import Job, Strategy
-from course_lib.parallel.strategies.job import StrPath
 from course_lib.parallel.training.events import Event, Listener
 from course_lib.parallel.training.prepare import (
     CHANNELS,
     make_job,
     ranks_between,
 )
-from course_lib.parallel.training.recovery import first_job, run_with_restarts, saving
+from course_lib.parallel.training.recovery import first_job, next_job, saving
 from course_lib.parallel.training.replica import train_replica
 from course_lib.parallel.training.result import RankResult, TrainResult
 from course_lib.registry import lookup
@@ -38,72 +39,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["train"]
-
-
-class Attempts(NamedTuple):
-    """How to run a job, and what to do after a failure before it is run again."""
-
-    run: Callable[[Job], Sequence[RankResult]]
-    repair: Callable[[ParallelError], None] | None = None
-
-
-@contextmanager
-def attempts(
-    client: Client | str | None,
-    comm: str,
-    workers: tuple[int, int],
-    *,
-    timeout: float,
-    on_report: Report,
-) -> Iterator[Attempts]:
-    """Open what a training runs on; yield what runs a job there.
-
-    Parameters
-    ----------
-    client : Client, str or None
-        See :func:`~course_lib.parallel.train`.
-    comm : str
-        The channel.
-    workers : (int, int)
-        The least and the most ranks.
-    timeout : float
-        Seconds that a wait may take.
-    on_report : callable
-        Called with each message that a rank reports.
-    """
-    if lookup("comm", comm, CHANNELS) == "inprocess":
-        if client is not None:
-            raise ValueError(
-                "train: comm='inprocess' runs threads of this process and uses no cluster; leave "
-                "out either client= or comm=."
-            )
-        yield Attempts(
-            lambda job: run_threads(
-                workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
-            )
-        )
-        return
-    require_dask("train")
-    from course_lib.parallel.launch import connect, launch
-    from course_lib.parallel.launch.workers import revive
-
-    program, avoid = OnChannel(train_replica, comm), set[str]()
-    with ExitStack() as stack:
-        cluster = client
-        if cluster is None:  # a private one; it must outlive an attempt
-            cluster = stack.enter_context(connect(None, workers=workers[1], timeout=timeout))
-
-        def run(job: Job) -> Sequence[RankResult]:
-            return launch(
-                cluster, (program, (job,), {}), workers,
-                timeout=timeout, on_report=on_report, avoid=avoid,
-                regroup=lambda message: message["kind"] == "checkpoint",
-            )  # fmt: skip
-
-        def repair(failure: ParallelError) -> None:
-            avoid.update(revive(cluster, failure.stuck, timeout))
-
-        yield Attempts(run, repair)
 
 
 def train(
@@ -238,11 +173,94 @@ def train(
     )  # fmt: skip
     max_restarts = check_integer(max_restarts, where="train", name="max_restarts", at_least=0)
     begin = first_job(fresh, resume)
-    with Listener(on_event, epochs=epochs, progress=progress) as listener, attempts(
+    with Listener(on_event, epochs=epochs, progress=progress) as listener, _place(
         client, comm, between, timeout=timeout, on_report=listener
-    ) as attempt:  # fmt: skip
-        ranks, restarts = run_with_restarts(
-            attempt.run, fresh, begin,
-            max_restarts=max_restarts, listener=listener, repair=attempt.repair,
-        )  # fmt: skip
+    ) as (run, repair):  # fmt: skip
+        ranks, restarts = drive(
+            run, fresh, begin, max_restarts=max_restarts, listener=listener, repair=repair
+        )
     return TrainResult.of(ranks, time.perf_counter() - start, restarts)
+
+
+def drive(
+    run: Callable[[Job], Sequence[RankResult]],
+    fresh: Job,
+    begin: Job,
+    *,
+    max_restarts: int,
+    listener: Listener,
+    repair: Callable[[ParallelError], None] | None = None,
+) -> tuple[Sequence[RankResult], int]:
+    """Run a job to its end; after a failure, from the last checkpoint, if there are any.
+
+    Parameters
+    ----------
+    run : callable
+        Runs a job on all ranks.
+    fresh, begin : Job
+        The job as at its very beginning, and where to begin now.
+    max_restarts, repair
+        See :func:`~course_lib.parallel.launch.restarts.run_with_restarts`.
+    listener : Listener
+        Is told.
+    """
+    job = begin
+
+    def attempt() -> Sequence[RankResult]:
+        listener.resume(job.progress.epoch)
+        return run(job)
+
+    def again(what: str, _: ParallelError | None) -> None:
+        nonlocal job
+        job = next_job(fresh, listener.saved)
+        step = job.progress.taken
+        listener.tell("restart", f"{what}, from step {step}", step)
+
+    # The work of hours should not be repeated unasked.
+    unsaved = "" if fresh.saving else "With checkpoint=directory the training would have gone on."
+    return run_with_restarts(
+        attempt,
+        max_restarts=max_restarts,
+        again=again,
+        repair=repair,
+        lost=lambda error: listener.tell("worker_lost", str(error), error.step),
+        hopeless=unsaved,
+    )
+
+
+_Run = Callable[[Job], Sequence[RankResult]]
+_Repair = Callable[[ParallelError], None] | None
+
+
+@contextmanager
+def _place(
+    client: Client | str | None, comm: str, workers: tuple[int, int], *, timeout: float,
+    on_report: Report,
+) -> Iterator[tuple[_Run, _Repair]]:  # fmt: skip
+    """Open where a training runs: threads or a cluster. Yield what runs a job, and what repairs."""
+    if lookup("comm", comm, CHANNELS) == "inprocess":
+        if client is not None:
+            raise ValueError(
+                "train: comm='inprocess' runs threads of this process and uses no cluster; leave "
+                "out either client= or comm=."
+            )
+        yield (
+            lambda job: run_threads(
+                workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
+            ),
+            None,
+        )
+        return
+    require_dask("train")
+    from course_lib.parallel.launch import Relauncher
+
+    program = OnChannel(train_replica, comm)
+    with Relauncher(client, workers, timeout=timeout) as cluster:
+        yield (
+            lambda job: cluster.launch(
+                (program, (job,), {}),
+                on_report=on_report,
+                regroup=lambda message: message["kind"] == "checkpoint",
+            ),
+            cluster.repair,
+        )

@@ -24,7 +24,7 @@ from course_lib.parallel.strategies import (
     ZeRO1,
 )
 from course_lib.parallel.strategies.job import BACKENDS, Checks
-from course_lib.parallel.training.recovery_point import describe
+from course_lib.parallel.training.recovery import describe
 from course_lib.registry import lookup
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}

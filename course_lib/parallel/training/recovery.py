@@ -1,31 +1,42 @@
-"""Failures and restarts: all ranks start again from the last checkpoint, within one budget.
+"""Where a training goes on: what a checkpoint of it holds, and which one is the next to begin with.
 
-Never one rank alone: its peers hold sums that it has not seen. The driver is the only one to
-decide, and what it starts again is simply the training, from another place.
+The order of rows and dropout's noise are functions of (seed, epoch, step), so besides theta, the
+optimizer's state and what the strategy remembers, the place in the training is enough, with the
+history and the loss of the epoch under way.
 
-Chapter: failures and checkpoints.
+Chapter: when workers die.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from course_lib.arrays import check_integer
-from course_lib.checkpoint import Checkpoint, CheckpointError, checkpoint_files, latest_valid, load
-from course_lib.parallel.errors import (
-    CommTimeout,
-    MoreWorkers,
-    ParallelError,
-    WorkerLost,
-    WorkersBusy,
+import numpy as np
+
+from course_lib.arrays import Array, check_integer
+from course_lib.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    StrPath,
+    checkpoint_files,
+    join_state,
+    latest_valid,
+    load,
+    save,
+    split_state,
 )
+from course_lib.optimizers import State
+from course_lib.parallel.errors import CheckpointMismatch
 from course_lib.parallel.strategies import Job
-from course_lib.parallel.strategies.job import Saving, StrPath
-from course_lib.parallel.training.events import Listener
-from course_lib.parallel.training.recovery_point import resume
-from course_lib.parallel.training.result import RankResult
+from course_lib.parallel.strategies.job import Progress, Saving
+
+# Enough rows to tell data sets apart, few enough for data larger than memory.
+_ROWS = 4096
 
 
 def saving(checkpoint: StrPath | None, every: int | None, keep: int) -> Saving | None:
@@ -89,76 +100,8 @@ def last_job(job: Job) -> Job:
     return job if point is None else resume(job, point, job.saving.directory)
 
 
-def run_with_restarts(
-    attempt: Callable[[Job], Sequence[RankResult]],
-    fresh: Job,
-    begin: Job,
-    *,
-    max_restarts: int,
-    listener: Listener,
-    repair: Callable[[ParallelError], None] | None = None,
-) -> tuple[Sequence[RankResult], int]:
-    """Run a job; when a worker is lost or silent, again from the last checkpoint.
-
-    Without checkpoints nothing is run again: the work of hours should not be repeated unasked.
-
-    Parameters
-    ----------
-    attempt : callable
-        Runs a job on all ranks.
-    fresh, begin : Job
-        The job as at its very beginning, and where to begin now.
-    max_restarts : int
-        How many times, over the whole training.
-    listener : Listener
-        Is told.
-    repair : callable, optional
-        Called with a failure before the next attempt.
-
-    Returns
-    -------
-    ranks : sequence of RankResult
-    restarts : int
-
-    Raises
-    ------
-    ParallelError
-        The last failure, once the budget is spent, with the first as its cause.
-    """
-    first: ParallelError | None = None
-    restarts, job = 0, begin
-    while True:
-        listener.resume(job.progress.epoch)
-        try:
-            return attempt(job), restarts
-        except MoreWorkers:
-            job = _next_job(fresh, listener.saved)
-            taken = job.progress.taken
-            listener.tell("restart", f"restart with more workers, from step {taken}", taken)
-            continue
-        except (WorkerLost, CommTimeout, WorkersBusy) as error:
-            if isinstance(error, WorkersBusy) and job is begin:
-                raise  # nothing was lost: the workers were never ours
-            if fresh.saving is None:
-                error.add_note("With checkpoint=directory the training would have gone on.")
-                raise
-            listener.tell("worker_lost", str(error), error.step)
-            if restarts == max_restarts:
-                error.add_note(f"The budget of {max_restarts} restarts is spent.")
-                if first is None:
-                    raise
-                error.add_note(f"The first failure was: {first}")
-                raise error from first
-            first, failed = first or error, error
-        restarts += 1
-        if repair is not None:
-            repair(failed)
-        job = _next_job(fresh, listener.saved)
-        taken = job.progress.taken
-        listener.tell("restart", f"restart {restarts} of {max_restarts}, from step {taken}", taken)
-
-
-def _next_job(fresh: Job, saved: int | None) -> Job:
+def next_job(fresh: Job, saved: int | None) -> Job:
+    """Return the job after a failure; `saved` is the step of the last checkpoint heard of."""
     assert fresh.saving is not None
     job = last_job(fresh)
     if saved is not None and job.progress.taken == 0:
@@ -167,3 +110,99 @@ def _next_job(fresh: Job, saved: int | None) -> Job:
             f"{fresh.saving.directory}; both must see the same directory."
         )
     return job
+
+
+def describe(job: Job) -> dict[str, str]:
+    """Return what decides a training, in words; with other words, it is another training.
+
+    The number of epochs, of workers, and when to stop may change from one run to the next.
+    """
+    return {
+        "network": _words(job.net),
+        "optimizer": _words(job.optimizer),
+        "strategy": _words(job.strategy),
+        "batch_size": str(job.batch_size),
+        "seed": str(job.seed),
+        "dtype": str(job.theta.dtype),
+        "initial theta": _digest(job.theta),
+        "training data": _digest(job.x, job.y),
+        "validation data": "none" if job.validation is None else _digest(*job.validation),
+    }
+
+
+def save_point(
+    saving: Saving,
+    config: Mapping[str, str],
+    theta: Array,
+    state: State,
+    extra: Mapping[str, Array],
+    progress: Progress,
+) -> Path:
+    """Write a checkpoint; on rank 0 only."""
+    vectors, numbers = split_state(state)
+    remembered = {f"extra.{name}": array for name, array in extra.items()}
+    meta = {"config": dict(config), "state": numbers, "progress": asdict(progress)}
+    arrays = {"theta": theta, **vectors, **remembered}
+    return save(saving.directory, step=progress.taken, arrays=arrays, meta=meta, keep=saving.keep)
+
+
+def resume(job: Job, point: Checkpoint, where: str) -> Job:
+    """Return the job that goes on from a checkpoint.
+
+    Parameters
+    ----------
+    job : Job
+        The training, as at its beginning.
+    point : Checkpoint
+        Made by :func:`save_point`.
+    where : str
+        Where it was found, for messages.
+
+    Raises
+    ------
+    CheckpointMismatch
+        If it belongs to another training.
+    """
+    config = point.meta.get("config")
+    if not isinstance(config, dict):
+        raise CheckpointMismatch(
+            f"the checkpoint of step {point.step} in {where} was not written by train; give "
+            "another directory."
+        )
+    for name, value in (job.config or describe(job)).items():
+        if config.get(name) != value:
+            raise CheckpointMismatch(
+                f"the checkpoint of step {point.step} in {where} belongs to another training: its "
+                f"{name} is {config.get(name)}, and here it is {value}. Give another directory, "
+                "or the same arguments as then.",
+                step=point.step,
+            )
+    extra = {
+        name.removeprefix("extra."): array
+        for name, array in point.arrays.items()
+        if name.startswith("extra.")
+    }
+    return replace(
+        job,
+        theta=point.arrays["theta"],
+        state=join_state(point.arrays, point.meta["state"]),
+        extra=extra,
+        progress=Progress(**point.meta["progress"]),
+    )
+
+
+def _words(thing: object) -> str:
+    # Where a function lies in memory is no part of what it does.
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
+
+
+def _digest(*arrays: Array) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        if hasattr(array, "fingerprint"):  # rows that are not in memory
+            digest.update(array.fingerprint())
+            continue
+        digest.update(np.ascontiguousarray(array[:: max(1, len(array) // _ROWS)]).tobytes())
+    shapes = " and ".join(str(array.shape) for array in arrays)
+    return f"{shapes}, sha256 {digest.hexdigest()[:16]}"

@@ -28,7 +28,7 @@ from course_lib.parallel.errors import CheckpointMismatch
 from course_lib.parallel.sources.opened import order_of
 from course_lib.parallel.strategies import Job
 from course_lib.parallel.strategies.job import Progress
-from course_lib.parallel.training.recovery_point import save_point
+from course_lib.parallel.training.recovery import save_point
 from course_lib.parallel.training.result import RankResult
 from course_lib.training import check_finite
 

@@ -1,0 +1,102 @@
+"""Failures and restarts: all ranks start again, within one budget.
+
+Never one rank alone: its peers hold sums that it has not seen. The driver is the only one to
+decide, and what it starts again is simply the same program, which finds where to go on.
+
+Chapter: when workers die.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from course_lib.parallel.errors import (
+    CommTimeout,
+    MoreWorkers,
+    ParallelError,
+    WorkerLost,
+    WorkersBusy,
+)
+
+T = TypeVar("T")
+
+
+def run_with_restarts(
+    attempt: Callable[[], T],
+    *,
+    max_restarts: int,
+    again: Callable[[str, ParallelError | None], None],
+    repair: Callable[[ParallelError], None] | None = None,
+    lost: Callable[[ParallelError], None] | None = None,
+    hopeless: str = "",
+) -> tuple[T, int]:
+    """Run all ranks; when a worker is lost or silent, run them again.
+
+    Parameters
+    ----------
+    attempt : callable
+        Runs all ranks once.
+    max_restarts : int
+        How many failures to survive, in all.
+    again : callable
+        Called before each further attempt with a sentence and the failure, if there was one: no
+        failure are ranks that stop to go on with more workers.
+    repair : callable, optional
+        Called with a failure before the next attempt.
+    lost : callable, optional
+        Called with each failure, also the last one.
+    hopeless : str
+        Why nothing must be run again; a note on the first failure, which is then raised.
+
+    Returns
+    -------
+    result : object
+        Of the attempt that succeeded.
+    restarts : int
+        How many failures there were.
+
+    Raises
+    ------
+    ParallelError
+        The last failure, once the budget is spent, with the first as its cause.
+
+    Examples
+    --------
+    >>> failures = [WorkerLost("worker 1 was lost")]
+    >>> def attempt():
+    ...     if failures:
+    ...         raise failures.pop()
+    ...     return "trained"
+    >>> run_with_restarts(attempt, max_restarts=2, again=print)
+    restart 1 of 2 worker 1 was lost
+    ('trained', 1)
+    """
+    first: ParallelError | None = None
+    restarts, begun = 0, False
+    while True:
+        try:
+            return attempt(), restarts
+        except MoreWorkers:
+            again("restart with more workers", None)
+            begun = True
+            continue
+        except (WorkerLost, CommTimeout, WorkersBusy) as error:
+            if isinstance(error, WorkersBusy) and not begun:
+                raise  # nothing was lost: the workers were never ours
+            if hopeless:
+                error.add_note(hopeless)
+                raise
+            if lost is not None:
+                lost(error)
+            if restarts == max_restarts:
+                error.add_note(f"The budget of {max_restarts} restarts is spent.")
+                if first is None:
+                    raise
+                error.add_note(f"The first failure was: {first}")
+                raise error from first
+            first, failed = first or error, error
+        restarts, begun = restarts + 1, True
+        if repair is not None:
+            repair(failed)
+        again(f"restart {restarts} of {max_restarts}", failed)
