@@ -39,7 +39,7 @@ for every image.
 {variants}
 
 The last two lines are the lesson. A missing derivative, and the accuracy does not show it; the
-{{doc}}`gradient check </chapters/09_gradient_checking>` does, at once.
+{{doc}}`gradient check </chapters/gradient_checking>` does, at once.
 
 ## Every fault
 """

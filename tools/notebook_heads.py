@@ -66,7 +66,7 @@ def sources(path: Path, config: dict[str, Any]) -> dict[str, str]:
     Parameters
     ----------
     path : Path
-        The notebook, from the folder of the book: ``chapters/05_activations.ipynb``.
+        The notebook, from the folder of the book: ``chapters/activations.ipynb``.
     config : dict
         The settings of the book.
     """

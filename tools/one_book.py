@@ -28,7 +28,7 @@ _IDS = ("id", "for", "aria-labelledby", "aria-describedby", "name")
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the book: its name, such as chapters/05_activations, and the part it begins."""
+    """A page of the book: its name, such as chapters/activations, and the part it begins."""
 
     name: str
     part: str | None = None
@@ -74,7 +74,7 @@ def asked(what: str, target: Path) -> tuple[Path, list[Page], Path]:
         Where it writes if nothing else is asked for.
     """
     parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("names", nargs="*", help="pages such as chapters/05_activations")
+    parser.add_argument("names", nargs="*", help="pages such as chapters/activations")
     parser.add_argument("--html", type=Path, default=HTML, help="the built book")
     parser.add_argument("--out", type=Path, default=target)
     options = parser.parse_args()

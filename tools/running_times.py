@@ -1,6 +1,6 @@
 """Measures how long the notebooks of the chapters run, for the line under each title.
 
-Without arguments all chapters, otherwise those that are named, such as 05_activations. The outputs
+Without arguments all chapters, otherwise those that are named, such as activations. The outputs
 are thrown away: nothing but the file of times is written. Wants a machine that does nothing else.
 """
 

@@ -19,7 +19,7 @@ _LINE = re.compile(r"\bChapters?: (?P<names>[^.]+)\.?\s*$")
 
 @cache
 def chapter_names(book: Path) -> dict[str, str]:
-    """Map lower-case titles and file names to document names such as ``chapters/06_losses``."""
+    """Map lower-case titles and file names to document names such as ``chapters/losses``."""
     names = {}
     for path in chapters(book):
         for name in (path.stem[3:].replace("_", " "), title(path)):

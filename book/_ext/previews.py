@@ -25,7 +25,7 @@ _LONGEST = 12_000
 
 
 def wanted(html: str, page: str) -> set[str]:
-    """Return the targets of a page's links, such as ``chapters/06_losses.html#equation-eq-mse``.
+    """Return the targets of a page's links, such as ``chapters/losses.html#equation-eq-mse``.
 
     Examples
     --------

@@ -24,7 +24,7 @@
     return targets;
   }
 
-  // chapters/06_losses.html#equation-eq-losses-mse, wherever the book is.
+  // chapters/losses.html#equation-eq-losses-mse, wherever the book is.
   function key(link) {
     const inside = decodeURIComponent((link.pathname + link.hash).slice(root.pathname.length));
     return inside.startsWith("#") ? `index.html${inside}` : inside;

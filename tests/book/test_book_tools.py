@@ -15,15 +15,15 @@ from tools import api_pages, run_notebooks
 def test_chapters_are_found_by_title_and_by_file_name(tmp_path: Path) -> None:
     """And nothing else that lies in their folder."""
     (tmp_path / "chapters").mkdir()
-    for name, first in (("07_forward", "# Forward propagation\n"), ("06_losses", "# The losses")):
+    for name, first in (("forward", "# Forward propagation\n"), ("losses", "# The losses")):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(first)])
         nbformat.write(notebook, tmp_path / "chapters" / f"{name}.ipynb")
     (tmp_path / "chapters" / "notes.md").write_text("# Notes\n", encoding="utf-8")
     assert extension("chapter_links").chapter_names(tmp_path) == {
-        "losses": "chapters/06_losses",
-        "the losses": "chapters/06_losses",
-        "forward": "chapters/07_forward",
-        "forward propagation": "chapters/07_forward",
+        "losses": "chapters/losses",
+        "the losses": "chapters/losses",
+        "forward": "chapters/forward",
+        "forward propagation": "chapters/forward",
     }
 
 

@@ -452,7 +452,7 @@ def entries() -> dict[str, dict[str, str]]:
 def test_the_history_has_sources_with_these_years(key, year):
     assert entries()[key]["year"] == year
     assert year in FAULTS[20]["happens"]
-    assert f"`{key}`" in markdown(BOOK / "chapters" / "01_why.ipynb")
+    assert f"`{key}`" in markdown(BOOK / "chapters" / "why.ipynb")
 
 
 @pytest.mark.erratum(21)

@@ -25,7 +25,7 @@ TIMES = json.loads((BOOK / "reference" / "running_times.json").read_text("utf-8"
 
 
 def test_every_chapter_has_its_running_time_and_no_other_page_has() -> None:
-    """After a chapter was added: `python -m tools.running_times 05_activations`."""
+    """After a chapter was added: `python -m tools.running_times activations`."""
     assert sorted(TIMES["seconds"]) == [path.stem for path in CHAPTERS]
 
 
