@@ -23,9 +23,9 @@ def _config(folder: Path, account: str) -> None:
     config["bibtex_bibfiles"] = []
     config["html"].pop("favicon")
     sphinx = config["sphinx"]
-    sphinx["local_extensions"] = {"launch": str(BOOK / "_ext")}
+    sphinx["local_extensions"] = {"course_book.identity": str(BOOK / "_ext")}
     sphinx["config"] = {"extensions": ["myst_nb", "jupyter_book", "sphinx_external_toc"]}
-    sphinx["config"]["extensions"] += ["sphinx_book_theme", "launch"]
+    sphinx["config"]["extensions"] += ["sphinx_book_theme", "course_book.identity"]
     (folder / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from book_files import BOOK, pages
 
-from tools import notebook_heads as heads
+from tools.notebooks import heads
 
 CONFIG = heads.settings()
 NOTEBOOKS = pages(".ipynb")
@@ -77,7 +77,7 @@ def test_writing_the_head_again_renews_it() -> None:
     ],
 )
 def test_the_head_says_which_page_it_is(path: str, said: str) -> None:
-    """By the number in the name of the file."""
+    """By the place of the chapter in the table of contents."""
     assert heads.sources(Path(path), CONFIG)[heads.PAGE].startswith(said)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from course_lib import Adam, accuracy, data, fit, mlp
 from course_lib.plotting import style
 
-TARGET = Path(__file__).resolve().parent.parent / "book" / "_static" / "readme.png"
+TARGET = Path(__file__).resolve().parents[2] / "book" / "_static" / "readme.png"
 ROWS, COLUMNS = 3, 12
 BLUE, ORANGE = "#0072B2", "#D55E00"
 

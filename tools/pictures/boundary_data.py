@@ -10,7 +10,7 @@ from course_lib import Adam, Network, fit, mlp
 from course_lib.arrays import Array
 from course_lib.data import spirals
 
-TARGET = Path(__file__).resolve().parent.parent / "book/_static/interactive/boundary_data.js"
+TARGET = Path(__file__).resolve().parents[2] / "book/_static/interactive/boundary_data.js"
 SIZES = [2, 12, 12, 1]
 SAMPLES, EPOCHS = 120, 60
 # Numbers are written in thousandths, as integers: half the size, and equal on every machine.
@@ -52,7 +52,7 @@ def script() -> str:
     rows = ",\n".join(_line(row) for row in train())
     return (
         "// A network after each epoch of its training, in thousandths: "
-        "written by tools/boundary_data.py.\n"
+        "written by tools/pictures/boundary_data.py.\n"
         "Figures.boundaryData = {\n"
         f"unit: {UNIT}, sizes: {SIZES}, samples: {SAMPLES},\n"
         f"x: {_line(x[:, 0])},\ny: {_line(x[:, 1])},\nlabels: {[int(label) for label in y]},\n"

@@ -29,8 +29,8 @@ def wanted(html: str, page: str) -> set[str]:
 
     Examples
     --------
-    >>> wanted('<a class="reference internal" href="06.html#equation-eq-mse">', "chapters/07.html")
-    {'chapters/06.html#equation-eq-mse'}
+    >>> wanted('<a class="reference internal" href="a.html#equation-eq-mse">', "chapters/b.html")
+    {'chapters/a.html#equation-eq-mse'}
     """
     found = set()
     for href in map(unescape, _HREF.findall(html)):
@@ -104,7 +104,6 @@ def _finish(app: Any, exception: Exception | None) -> None:
         file.write_text(f"window.previewTargets = {found};\n", encoding="utf-8")
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Any) -> None:
     """Register with Sphinx."""
     app.connect("build-finished", _finish)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from course_lib.plotting import style
 
-TARGET = Path(__file__).resolve().parent.parent / "book" / "_static" / "card.png"
+TARGET = Path(__file__).resolve().parents[2] / "book" / "_static" / "card.png"
 BLUE, ORANGE, INK, GREY = "#0072B2", "#D55E00", "#1d2733", "#5d6771"
 
 

@@ -1,6 +1,7 @@
-"""How long a chapter takes, under its title: to read, from its length; to run, as it was measured.
+"""The chapters: what stands in them, and how long each takes, which is said under its title.
 
-The measured times are in ``reference/running_times.json``, which ``tools/running_times.py`` writes.
+The time to read comes from the length. The time to run was measured: it is in
+``reference/running_times.json``, which ``tools/notebooks/running_times.py`` writes.
 """
 
 from __future__ import annotations
@@ -11,13 +12,31 @@ import re
 from pathlib import Path
 from typing import Any
 
-from chapter_files import chapters, notebook
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+
+from .contents import chapters, notebook_of
 
 MEASURED = "reference/running_times.json"
 WORDS, LINES, FORMULAS = 200, 20, 4  # read in a minute: a code line takes longer than a sentence
 _FORMULA = re.compile(r"\$\$.*?\$\$|```\{math\}.*?```", re.DOTALL)
+
+
+def notebook(book: Path, stem: str) -> dict[str, Any]:
+    """Return a chapter as it is stored."""
+    found: dict[str, Any] = json.loads(notebook_of(book, stem).read_text(encoding="utf-8"))
+    return found
+
+
+def markdown(book: Path, stem: str) -> str:
+    """Return the text of a chapter, an empty line between its cells; it begins with the title."""
+    cells = notebook(book, stem)["cells"]
+    return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def title(book: Path, stem: str) -> str:
+    """Return the title of a chapter."""
+    return markdown(book, stem).split("\n", 1)[0].removeprefix("# ").strip()
 
 
 def reading_minutes(notebook: dict[str, Any]) -> int:
@@ -62,11 +81,12 @@ def _measured(app: Any) -> dict[str, Any]:
 
 
 def _under_title(app: Any, doctree: Any) -> None:
-    path = Path(app.env.doc2path(app.env.docname))
-    if path not in chapters(Path(app.srcdir)):
+    book = Path(app.srcdir)
+    folder, _, stem = app.env.docname.partition("/")
+    if folder != "chapters" or stem not in chapters(book):
         return
-    text = f"Reading: about {reading_minutes(notebook(path))} minutes."
-    seconds = _measured(app)["seconds"].get(path.stem)
+    text = f"Reading: about {reading_minutes(notebook(book, stem))} minutes."
+    seconds = _measured(app)["seconds"].get(stem)
     if seconds is not None:
         text += f" Running: under {duration(seconds)}."
     title = next(iter(doctree.findall(nodes.title)))
@@ -79,13 +99,14 @@ class CourseTimes(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return one paragraph."""
-        paths = chapters(Path(self.env.srcdir))
-        hours = round(sum(reading_minutes(notebook(path)) for path in paths) / 60)
+        book = Path(self.env.srcdir)
+        stems = chapters(book)
+        hours = round(sum(reading_minutes(notebook(book, stem)) for stem in stems) / 60)
         found = _measured(self.env.app)
-        for path in paths:
-            self.env.note_dependency(str(path))
+        for stem in stems:
+            self.env.note_dependency(str(notebook_of(book, stem)))
         text = (
-            f"{len(paths)} chapters: about {hours} hours to read, not counting the work on the "
+            f"{len(stems)} chapters: about {hours} hours to read, not counting the work on the "
             "exercises. "
             f"Running all of their code takes under {duration(sum(found['seconds'].values()))} "
             f"(measured in {found['month']} on {found['machine']})."
@@ -93,8 +114,7 @@ class CourseTimes(SphinxDirective):
         return [nodes.paragraph("", text)]
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Any) -> None:
     """Register with Sphinx."""
     app.connect("doctree-read", _under_title)
     app.add_directive("course-times", CourseTimes)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,9 @@
-"""How the book introduces itself: its logo in light and dark, and what a shared link shows.
+"""How the book introduces itself: its logo, what a shared link shows, the buttons of its notebooks.
 
 The address of the published book is ``html_baseurl`` (``html: baseurl:`` in _config.yml). Without
-one, links in the description stay relative, and nothing names a site that does not exist.
+one, links in the description stay relative, and nothing names a site that does not exist. Buttons
+for Binder and Colab wait for the address of the project: as long as ``repository: url:`` names
+YOUR_ACCOUNT, which is nobody's, a button would lead every reader to a page that does not exist.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ LOGO = {"image_light": "_static/logo-light.svg", "image_dark": "_static/logo-dar
 CARD = "_static/card.png"
 _CARD_ALT = "The title of the course beside one neuron that is joined to a network"
 _LONGEST = 200
+NOBODY = "YOUR_ACCOUNT"
 
 
 def summary(doctree: Any) -> str:
@@ -60,16 +63,14 @@ def _page(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
     )
 
 
-def _logo(app: Any, config: Any) -> None:
-    config.html_theme_options["logo"] = {
-        **LOGO,
-        "alt_text": "First page:",
-        "text": config.html_title,
-    }
+def _options(app: Any, config: Any) -> None:
+    options = config.html_theme_options
+    options["logo"] = {**LOGO, "alt_text": "First page:", "text": config.html_title}
+    if NOBODY in options.get("repository_url", ""):
+        options["launch_buttons"] = {}
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Any) -> None:
     """Register with Sphinx."""
-    app.connect("config-inited", _logo)
+    app.connect("config-inited", _options)
     app.connect("html-page-context", _page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

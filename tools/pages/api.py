@@ -10,7 +10,7 @@ import ast
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path("book/reference")
 
 # Subject -> (title, its modules in the order of reading, without "course_lib."). The first pattern
@@ -161,7 +161,7 @@ def subjects(names: list[str], table: dict[str, tuple[str, str]]) -> dict[str, l
         left = [n for n in left if n not in result[subject]]
     left = [n for n in left if not fnmatchcase(n, _WITHOUT_PAGE)]
     if left:
-        raise ValueError(f"no subject in tools/api_pages.py has the modules {', '.join(left)}")
+        raise ValueError(f"no subject in tools/pages/api.py has the modules {', '.join(left)}")
     return result
 
 

@@ -10,15 +10,12 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from bs4 import BeautifulSoup, Tag
 
-from tools.book_source import BOOK, ROOT
+from tools.book_source import BOOK, ROOT, Page, pages
 
 HTML = BOOK / "_build" / "html"
 
@@ -26,35 +23,9 @@ _LEFT_OUT = "a.headerlink, script, button, .stage > :not(noscript), link, i.fa-s
 _IDS = ("id", "for", "aria-labelledby", "aria-describedby", "name")
 
 
-@dataclass(frozen=True)
-class Page:
-    """A page of the book: its name, such as chapters/activations, and the part it begins."""
-
-    name: str
-    part: str | None = None
-
-    @property
-    def slug(self) -> str:
-        """Return a name that can be an anchor and the name of a file."""
-        return self.name.replace("/", "-")
-
-
 def contents(book: Path) -> list[Page]:
     """Return the pages in the order of the table of contents, without the API reference."""
-    toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [Page(toc["root"])]
-    for part in toc["parts"]:
-        names = [name for entry in part["chapters"] for name in _names(entry)]
-        pages += [Page(names[0], part["caption"]), *map(Page, names[1:])]
-    return pages
-
-
-def _names(entry: dict[str, Any]) -> list[str]:
-    """Return the name of a page and those of the pages below it."""
-    if entry["file"] == "reference/api":
-        return []
-    below = [name for section in entry.get("sections", ()) for name in _names(section)]
-    return [entry["file"], *below]
+    return [page for page in pages(book) if not page.name.startswith("reference/api")]
 
 
 def title(text: Tag, page: Page) -> str:
@@ -78,13 +49,13 @@ def asked(what: str, target: Path) -> tuple[Path, list[Page], Path]:
     parser.add_argument("--html", type=Path, default=HTML, help="the built book")
     parser.add_argument("--out", type=Path, default=target)
     options = parser.parse_args()
-    pages = {page.name: page for page in contents(BOOK)}
+    known = {page.name: page for page in contents(BOOK)}
     for name in options.names:
-        if name not in pages:
+        if name not in known:
             parser.error(f"no page is called {name!r}; book/_toc.yml has the names")
     if not (options.html / "index.html").is_file():
         parser.error(f"no built book in {options.html}: run `make book` first")
-    wanted = [page for page in pages.values() if not options.names or page.name in options.names]
+    wanted = [page for page in known.values() if not options.names or page.name in options.names]
     return options.html, wanted, options.out
 
 

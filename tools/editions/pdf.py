@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 
-from tools import one_book
-from tools.book_source import BOOK, settings
-from tools.chromium import chromium
-from tools.one_book import Page, article, redirect, with_prefix
+from tools.book_source import BOOK, Page, settings
+from tools.editions import built_pages
+from tools.editions.built_pages import article, redirect, with_prefix
+from tools.editions.chromium import chromium
 
 TARGET = BOOK / "_build" / "course.pdf"
 # Formulas by the thousand take minutes; Chromium counts only the time in which it waits.
@@ -62,7 +62,7 @@ def assemble(html: Path, pages: list[Page], title: str, author: str) -> str:
     body, entries = [], []
     for page in pages:
         text = article(html, page)
-        name = one_book.title(text, page)
+        name = built_pages.title(text, page)
         redirect(text, page, link, lambda path: (html / path).resolve().as_uri())
         with_prefix(text, page.slug)
         text["id"] = page.slug
@@ -123,7 +123,7 @@ def write(html: Path, pages: list[Page], target: Path) -> None:
 
 def main() -> None:
     """Print the whole book, or the pages that are named."""
-    html, pages, target = one_book.asked(__doc__, TARGET)
+    html, pages, target = built_pages.asked(__doc__, TARGET)
     write(html, pages, target)
     print(target)
 

@@ -1,8 +1,9 @@
 """Writes the first cells of every notebook: the page that it is, and what installs course_lib.
 
-To be run (`make heads`) after a notebook was added or the address in book/_config.yml was changed;
-a test compares what this would write with what is there. The cells stand after the title. The book
-leaves them out (tag "remove-cell"); they are for who opens the notebook elsewhere, as on Colab.
+To be run (`make heads`) after a notebook was added, chapters changed places in book/_toc.yml or the
+address in book/_config.yml was changed; a test compares what this would write with what is there.
+The cells stand after the title. The book leaves them out (tag "remove-cell"); they are for who
+opens the notebook elsewhere, as on Colab.
 The notebooks are not run again: the installing cell prints nothing where course_lib is installed,
 so the cells after it only count one more.
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 import nbformat
 
-from tools.book_source import BOOK, notebooks, settings
+from tools.book_source import BOOK, chapters, notebooks, settings
 
 PAGE, INSTALL = "head-page", "head-install"
 REMOVED = {"tags": ["remove-cell"]}
@@ -70,11 +71,11 @@ def sources(path: Path, config: dict[str, Any]) -> dict[str, str]:
     config : dict
         The settings of the book.
     """
-    number, folder = path.stem.split("_")[0].lstrip("0"), path.parent.name
+    chapter = f"chapter {chapters(BOOK).get(path.stem)} of"
     what = {
-        "chapters": f"is chapter {number} of",
-        "solutions": f"has the solutions of chapter {number} of",
-    }.get(folder, "is a page of")
+        "chapters": f"is {chapter}",
+        "solutions": f"has the solutions of {chapter}",
+    }.get(path.parent.name, "is a page of")
     address = site(config) + path.with_suffix(".html").as_posix()
     repository = config["repository"]
     return {

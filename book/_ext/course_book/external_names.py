@@ -100,8 +100,7 @@ class LinkLiterals(SphinxPostTransform):
                     literal.replace_self(link)
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Any) -> None:
     """Register with Sphinx."""
     app.connect("missing-reference", _resolve)
     app.add_post_transform(LinkLiterals)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

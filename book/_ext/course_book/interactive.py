@@ -98,7 +98,7 @@ def _page(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
     app.add_css_file(f"{FOLDER}/interactive.css")
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Any) -> None:
     """Register with Sphinx."""
     app.add_node(
         interactive,
@@ -110,4 +110,3 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_directive("interactive", Interactive)
     app.connect("config-inited", _not_everywhere)
     app.connect("html-page-context", _page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

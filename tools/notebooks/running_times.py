@@ -15,8 +15,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.book_source import BOOK
-from tools.run_notebooks import execute
+from tools.book_source import BOOK, chapters, notebook_of
+from tools.notebooks.run import execute
 
 TIMES = BOOK / "reference" / "running_times.json"
 STEP = 5  # seconds; finer steps would change with the weather
@@ -36,17 +36,17 @@ def machine() -> str:
 
 def main() -> None:
     """Measure, and write each time as it is known."""
-    chapters = sorted((BOOK / "chapters").glob("[0-9][0-9]_*.ipynb"))
-    named = [path for path in chapters if path.stem in sys.argv[1:]]
+    order = list(chapters(BOOK))
+    named = [stem for stem in order if stem in sys.argv[1:]]
     times = json.loads(TIMES.read_text("utf-8"))["seconds"] if TIMES.is_file() else {}
-    for path in named or chapters:
-        took = seconds(path)
-        times[path.stem] = STEP * math.ceil(took / STEP)
-        print(f"{path.stem}: {took:.1f} s", flush=True)
+    for stem in named or order:
+        took = seconds(notebook_of(BOOK, stem))
+        times[stem] = STEP * math.ceil(took / STEP)
+        print(f"{stem}: {took:.1f} s", flush=True)
         found = {
             "month": f"{datetime.now(UTC):%B %Y}",
             "machine": machine(),
-            "seconds": {stem: times[stem] for stem in sorted(times)},
+            "seconds": {stem: times[stem] for stem in order if stem in times},
         }
         TIMES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -10,7 +10,7 @@ import argparse
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "book" / "_build" / "course-notebooks.zip"
 FOLDER = "course"
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup, Comment, Tag
 
-from tools import one_book
-from tools.book_source import BOOK, settings
-from tools.chromium import chromium
-from tools.one_book import Page, article, formulas, redirect
+from tools.book_source import BOOK, Page, settings
+from tools.editions import built_pages
+from tools.editions.built_pages import article, formulas, redirect
+from tools.editions.chromium import chromium
 
 TARGET = BOOK / "_build" / "course.epub"
 LONGEST_S = 900
@@ -140,7 +140,7 @@ def write(html: Path, pages: list[Page], target: Path, *, version: str, modified
 
     files, entries = {}, []
     for page, text in texts.items():
-        title = one_book.title(text, page)
+        title = built_pages.title(text, page)
         redirect(text, page, link, picture)
         part = f'<p class="part">{escape(page.part)}</p>' if page.part else ""
         body = part + xhtml(text)
@@ -201,8 +201,8 @@ def _zip(target: Path, files: dict[str, str], pictures: dict[str, Path]) -> None
 
 def main() -> None:
     """Write the whole book, or the pages that are named."""
-    html, pages, target = one_book.asked(__doc__, TARGET)
-    version, modified = one_book.release()
+    html, pages, target = built_pages.asked(__doc__, TARGET)
+    version, modified = built_pages.release()
     write(html, pages, target, version=version, modified=modified)
     print(target)
 

@@ -1,8 +1,8 @@
-"""The parts of pages that the project knows itself: exercises, goals, plans for a class, changes.
+"""The parts of pages that the project knows itself: exercises, goals, plans, changes, errata.
 
 The directive ``{course} exercises`` stands where the table of all exercises is to be; likewise
-``goals``, ``plan-12``, ``plan-6`` and ``changes``. Each is written as Markdown from the checkers,
-the chapters or a data file when the book is built, so it cannot fall behind.
+the other names of ``WRITERS``. Each is written as Markdown from the checkers, the chapters or a
+data file when the book is built, so it cannot fall behind.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
-from chapter_files import chapters, markdown
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
+
+from . import errata
+from .chapters import markdown
+from .contents import chapters
 
 _GOALS = re.compile(r"What you will be able to do.*?\n\n?(?P<list>- .*?)(?=\n\n(?!- |  )|\Z)", re.S)
 
@@ -27,8 +30,7 @@ def exercises(book: Path) -> str:
     for stem, tasks in _tasks(book).items():
         for task in tasks:
             lines.append(
-                f"| {int(stem[:2])} {{doc}}`/chapters/{stem}` | {_link(task)} "
-                f"| {task.level} | {task.minutes} |"
+                f"| {_chapter(book, stem)} | {_link(task)} | {task.level} | {task.minutes} |"
             )
             total += task.minutes
     count = sum(map(len, _tasks(book).values()))
@@ -38,11 +40,11 @@ def exercises(book: Path) -> str:
 def goals(book: Path) -> str:
     """Return what the learner of each chapter will be able to do, as the chapter says it."""
     text = ""
-    for path in chapters(book):
-        found = _GOALS.search(markdown(path))
+    for stem in chapters(book):
+        found = _GOALS.search(markdown(book, stem))
         if found is None:
-            raise ValueError(f"{path.name}: no list after 'What you will be able to do'")
-        text += f"**{int(path.stem[:2])} {{doc}}`/chapters/{path.stem}`**\n\n"
+            raise ValueError(f"{stem}.ipynb: no list after 'What you will be able to do'")
+        text += f"**{_chapter(book, stem)}**\n\n"
         text += f"{found['list'].strip()}\n\n"
     return text
 
@@ -59,7 +61,7 @@ def plan(book: Path, weeks: int) -> str:
         unknown += [name for name in week["hand_in"] if name not in by_name]
         if unknown:
             raise ValueError(f"teaching.toml, plan of {weeks} weeks: unknown {unknown}")
-        read = "; ".join(f"{int(s[:2])} {{doc}}`/chapters/{s}`" for s in week["chapters"])
+        read = "; ".join(_chapter(book, stem) for stem in week["chapters"])
         given = [by_name[name] for name in week["hand_in"]]
         handed = "; ".join(map(_link, given))
         minutes = sum(task.minutes for task in given)
@@ -78,6 +80,11 @@ def changes(book: Path) -> str:
     return text
 
 
+def _chapter(book: Path, stem: str) -> str:
+    """Return the number of a chapter and a link to it."""
+    return f"{chapters(book)[stem]} {{doc}}`/chapters/{stem}`"
+
+
 def _link(task: Any) -> str:
     label = f"ex-{task.name}".replace(".", "-").replace("_", "-")
     return f"{{ref}}`{task.title} <{label}>`"
@@ -92,10 +99,9 @@ def _tasks(book: Path) -> dict[str, list[Any]]:
     from course_lib import exercises
     from course_lib.exercises.exercise import LEVELS
 
-    tasks: dict[str, list[Any]] = {path.stem: [] for path in chapters(book)}
-    stems = {stem[3:]: stem for stem in tasks}
+    tasks: dict[str, list[Any]] = {stem: [] for stem in chapters(book)}
     for name in exercises.names():
-        tasks[stems[name.partition(".")[0]]].append(exercises.find(name))
+        tasks[name.partition(".")[0]].append(exercises.find(name))
     return {
         stem: sorted(found, key=lambda task: LEVELS.index(task.level))
         for stem, found in tasks.items()
@@ -108,6 +114,9 @@ WRITERS = {
     "plan-12": lambda book: plan(book, 12),
     "plan-6": lambda book: plan(book, 6),
     "changes": changes,
+    "errata": errata.faults,
+    "errata-variants": errata.variants,
+    "errata-references": errata.references,
 }
 
 
@@ -127,7 +136,9 @@ class Course(SphinxDirective):
         except ValueError as error:
             raise self.error(f"course: {error}") from error
         place = nodes.container(classes=["course", f"course-{name}"])
-        self.state.nested_parse(StringList(text.splitlines(), source=name), 0, place)
+        # With titles: a part may consist of sections, which then come below the one it stands in.
+        lines = StringList(text.splitlines(), source=name)
+        self.state.nested_parse(lines, 0, place, match_titles=True)
         return place.children
 
 
