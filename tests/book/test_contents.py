@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,19 @@ from prose import paragraphs
 
 # Files in which a page may be named, and names that stand for no page: those of tests and examples.
 TEXT = {".cff", ".css", ".ipynb", ".js", ".json", ".md", ".py", ".toml", ".yml"}
+FOLDERS = (".github", "benchmarks", "book", "course_lib", "examples", "tests", "tools")
 MADE_UP = {"chapters/a", "chapters/b", "chapters/gone", "chapters/name"}
 _PAGE = re.compile(r"(?<!\w)(?:chapters|solutions)/\w+(?!\w*[(*])")
 
 
 def _texts(root: Path) -> dict[str, str]:
-    """Return the text of every file that is kept or would be."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(listed, cwd=root, capture_output=True, text=True)
-    if done.returncode:  # a copy without its history
-        files = [path.relative_to(root) for path in BOOK.rglob("*") if "_build" not in path.parts]
-    else:
-        files = [Path(name) for name in done.stdout.splitlines()]
+    """Return the text of every file of the project, without what was built."""
+    inside = (path for folder in FOLDERS for path in (root / folder).rglob("*"))
+    files = [path for path in (*root.iterdir(), *inside) if path.suffix in TEXT and path.is_file()]
     return {
-        path.as_posix(): (root / path).read_text("utf-8")
+        path.relative_to(root).as_posix(): path.read_text("utf-8")
         for path in files
-        if path.suffix in TEXT and (root / path).is_file()
+        if not {"_build", ".ipynb_checkpoints"} & set(path.relative_to(root).parts)
     }
 
 
