@@ -14,7 +14,7 @@ from prose import paragraphs
 TEXT = {".cff", ".css", ".ipynb", ".js", ".json", ".md", ".py", ".toml", ".yml"}
 FOLDERS = (".github", "benchmarks", "book", "course_lib", "examples", "tests", "tools")
 MADE_UP = {"chapters/a", "chapters/b", "chapters/gone", "chapters/name"}
-_PAGE = re.compile(r"(?<!\w)(?:chapters|solutions)/\w+(?!\w*[(*])")
+_PAGE = re.compile(r"(?<!\w)(?:chapters|solutions)/\w+")
 
 
 def _texts(root: Path) -> dict[str, str]:
