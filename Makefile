@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve pdf epub notebooks-zip lab notebooks bench api heads errata test $(STAGES) clean clean-all
+.PHONY: help book serve pdf epub notebooks-zip lab notebooks bench api heads test $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -30,14 +30,14 @@ serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
 
 pdf: $(ALL)  ## print the book as one PDF; needs Chromium
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
-	$(BIN)/python -m tools.pdf_book
+	$(BIN)/python -m tools.editions.pdf
 
 epub: $(ALL)  ## write the book as an EPUB, for e-book readers; needs Chromium
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
-	$(BIN)/python -m tools.epub_book
+	$(BIN)/python -m tools.editions.epub
 
 notebooks-zip:  ## pack the notebooks, the package and what they read
-	$(PYTHON) -m tools.notebooks_zip
+	$(PYTHON) -m tools.editions.notebooks_zip
 
 lab: $(ALL)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -45,16 +45,13 @@ lab: $(ALL)  ## open the notebooks in JupyterLab
 # One BLAS thread, as in the comparison: two sum in another order, which shows in the last digits.
 notebooks: export OMP_NUM_THREADS := 1
 notebooks: $(ALL)  ## run every notebook, or NOTEBOOKS=..., and write the outputs
-	$(BIN)/python -m tools.run_notebooks $(NOTEBOOKS)
+	$(BIN)/python -m tools.notebooks.run $(NOTEBOOKS)
 
 api: $(ALL)  ## write the API pages again, after a module was added or renamed
-	$(BIN)/python -m tools.api_pages
+	$(BIN)/python -m tools.pages.api
 
-heads: $(ALL)  ## write the first cells of the notebooks again, after one was added
-	$(BIN)/python -m tools.notebook_heads
-
-errata: $(ALL)  ## write the errata page again, after an entry or its test was changed
-	$(BIN)/python -m tools.errata_page
+heads: $(ALL)  ## write the first cells of the notebooks again, after one was added or moved
+	$(BIN)/python -m tools.notebooks.heads
 
 test: $(ALL)  ## everything that CI does, in its order; stops at the first failure
 	@set -e; for stage in $(STAGES); do \

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import course_lib
-from tools import api_pages
+from tools.pages import api as api_pages
 
 _HEAVY = {"torch", "dask", "distributed", "matplotlib", "sklearn", "pandas", "scipy"}
 

@@ -1,7 +1,8 @@
-"""The book before it is built: its folder, its notebooks, its settings."""
+"""The book before it is built: its folder, its pages, its notebooks, its settings."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 
+# Pages and chapters are read where Sphinx reads them too.
+sys.path.append(str(BOOK / "_ext"))
+from course_book.contents import Page, chapters, notebook_of, pages  # noqa: E402
+
+__all__ = ["BOOK", "ROOT", "Page", "chapters", "notebook_of", "notebooks", "pages", "settings"]
+
 
 def notebooks() -> list[Path]:
-    """Return the notebooks of the book, without what was built."""
-    return [
-        path
-        for path in sorted(BOOK.rglob("*.ipynb"))
-        if not any(part.startswith(("_", ".")) for part in path.relative_to(BOOK).parts)
-    ]
+    """Return the notebooks of the book, in the order of its table of contents."""
+    paths = (BOOK / f"{page.name}.ipynb" for page in pages(BOOK))
+    return [path for path in paths if path.is_file()]
 
 
 def settings() -> dict[str, Any]:

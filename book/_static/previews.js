@@ -1,6 +1,6 @@
 // Shows the equation, the glossary entry or the source behind a link, to the mouse and the keyboard.
 //
-// The targets are one file, written by _ext/previews.py and loaded when the first one is asked for:
+// The targets are one file, written by _ext/course_book/previews.py and loaded when the first one is asked for:
 // as a script, since a page opened from a disk may not fetch. A finger gets the link, as ever.
 "use strict";
 
@@ -24,7 +24,7 @@
     return targets;
   }
 
-  // chapters/06_losses.html#equation-eq-losses-mse, wherever the book is.
+  // chapters/losses.html#equation-eq-losses-mse, wherever the book is.
   function key(link) {
     const inside = decodeURIComponent((link.pathname + link.hash).slice(root.pathname.length));
     return inside.startsWith("#") ? `index.html${inside}` : inside;

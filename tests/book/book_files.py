@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
@@ -26,18 +25,14 @@ def pages(suffix: str) -> list[Path]:
     )
 
 
-def contents(toc: Any = None) -> list[str]:
+def contents() -> list[str]:
     """Return the pages that the table of contents names, in order, globs filled in."""
-    toc = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8")) if toc is None else toc
-    found = []
-    if isinstance(toc, dict):
-        found += [toc[key] for key in ("root", "file") if key in toc]
-        if "glob" in toc:
-            matches = sorted(BOOK.glob(toc["glob"] + ".md"))
-            found += [str(path.relative_to(BOOK).with_suffix("")) for path in matches]
-    for child in toc.values() if isinstance(toc, dict) else toc:
-        if isinstance(child, dict | list):
-            found += contents(child)
+    return [page.name for page in extension("contents").pages(BOOK)]
+
+
+def chapters() -> dict[str, int]:
+    """Return the number of each chapter by the name of its file, in order."""
+    found: dict[str, int] = extension("contents").chapters(BOOK)
     return found
 
 
@@ -57,10 +52,10 @@ def markdown(path: Path) -> str:
 
 
 def extension(name: str) -> ModuleType:
-    """Import one of the book's own extensions, which Sphinx finds on the path too."""
+    """Import a file of the book's own extension, which Sphinx finds on the path too."""
     if str(BOOK / "_ext") not in sys.path:
         sys.path.append(str(BOOK / "_ext"))
-    return importlib.import_module(name)
+    return importlib.import_module(f"course_book.{name}")
 
 
 def without(what: str) -> None:

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-# Text that only a failure writes, and what no reader needs (_ext/formatter_notes.py). A doctest
-# that shows an error on purpose is taken out before.
+# Text that only a failure writes, and what no reader needs (_ext/course_book/page_html.py). A
+# doctest that shows an error on purpose is taken out before.
 _UNWANTED = (
     "Traceback (most recent call last)",
     "distributed.worker - ERROR",

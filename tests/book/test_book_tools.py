@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from book_files import extension
 
-from tools import api_pages, run_notebooks
+from tools.notebooks import run as notebook_runs
+from tools.pages import api as api_pages
 
 
 def test_chapters_are_found_by_title_and_by_file_name(tmp_path: Path) -> None:
     """And nothing else that lies in their folder."""
+    toc = {"root": "index", "chapters": [{"file": f"chapters/{n}"} for n in ("losses", "forward")]}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     (tmp_path / "chapters").mkdir()
-    for name, first in (("07_forward", "# Forward propagation\n"), ("06_losses", "# The losses")):
+    for name, first in (("forward", "# Forward propagation\n"), ("losses", "# The losses")):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(first)])
         nbformat.write(notebook, tmp_path / "chapters" / f"{name}.ipynb")
     (tmp_path / "chapters" / "notes.md").write_text("# Notes\n", encoding="utf-8")
-    assert extension("chapter_links").chapter_names(tmp_path) == {
-        "losses": "chapters/06_losses",
-        "the losses": "chapters/06_losses",
-        "forward": "chapters/07_forward",
-        "forward propagation": "chapters/07_forward",
+    assert extension("api").chapter_names(tmp_path) == {
+        "losses": "chapters/losses",
+        "the losses": "chapters/losses",
+        "forward": "chapters/forward",
+        "forward propagation": "chapters/forward",
     }
 
 
@@ -41,12 +47,12 @@ def test_chapters_are_found_by_title_and_by_file_name(tmp_path: Path) -> None:
 def test_the_chapter_line_of_a_docstring_becomes_links(line: str, expected: str) -> None:
     """A title with a comma in it is one title."""
     names = {"losses": "c/06", "a": "c/1", "b": "c/2", "batches, and more": "c/12"}
-    assert extension("chapter_links").link_line(line, names) == (expected, [])
+    assert extension("api").link_line(line, names) == (expected, [])
 
 
 def test_an_unknown_chapter_is_reported() -> None:
     """The caller makes a warning of it, and the build fails."""
-    line, unknown = extension("chapter_links").link_line("Chapter: magic.", {})
+    line, unknown = extension("api").link_line("Chapter: magic.", {})
     assert (line, unknown) == ("Chapter: magic.", ["magic"])
 
 
@@ -70,7 +76,7 @@ def test_a_short_name_means_the_one_thing_that_ends_with_it(
         "course_lib.losses.get",
         "course_lib.weights.get",
     ]
-    assert extension("public_names").documented(target, names) == expected
+    assert extension("api").documented(target, names) == expected
 
 
 def test_private_files_have_no_api_page(tmp_path: Path) -> None:
@@ -89,9 +95,9 @@ def test_running_a_notebook_twice_changes_nothing(tmp_path: Path) -> None:
     notebook.cells[0].metadata["execution"] = {"iopub.execute_input": "some time"}
     path = tmp_path / "a.ipynb"
     nbformat.write(notebook, path)
-    run_notebooks.run(path)
+    notebook_runs.run(path)
     once = path.read_bytes()
-    run_notebooks.run(path)
+    notebook_runs.run(path)
     assert path.read_bytes() == once
     (cell,) = nbformat.read(path, as_version=4).cells
     assert cell.execution_count == 1
@@ -102,8 +108,47 @@ def test_running_a_notebook_twice_changes_nothing(tmp_path: Path) -> None:
 def test_a_name_that_a_file_hands_on_means_the_thing_where_it_is_defined() -> None:
     """Also where another file defines something else under that name."""
     names = ["course_lib.losses.Loss", "course_lib.other.Loss", "course_lib.training.fit"]
-    documented = extension("public_names").documented
+    documented = extension("api").documented
     assert importlib.import_module("course_lib").Loss.__module__ == "course_lib.losses"
     assert documented("course_lib.Loss", names) == "course_lib.losses.Loss"
     assert documented("Loss", names, "course_lib") == "course_lib.losses.Loss"
     assert documented("Loss", names) is None
+
+
+def _module(name: str, doc: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """Make a module with one function and one class, both without a chapter of their own."""
+    made = types.ModuleType(name, doc)
+    exec("def f(): 'Text.'\nclass C:\n    'Text.'\n    def m(self): 'Text.'", vars(made))
+    monkeypatch.setitem(sys.modules, name, made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "lines", "added"),
+    [
+        ("function", "f", ["Text."], ["", "Chapter: losses."]),
+        ("class", "C", ["Text."], ["", "Chapter: losses."]),
+        ("exception", "C", ["Text."], ["", "Chapter: losses."]),
+        ("method", "f", ["Text."], []),
+        ("function", "f", ["Text.", "", "Chapter: forward."], []),
+        ("function", "f", ["Text.", "Chapter: none; it serves others."], []),
+    ],
+)
+def test_a_function_or_class_has_the_chapter_of_its_module(
+    monkeypatch: pytest.MonkeyPatch, what: str, name: str, lines: list[str], added: list[str]
+) -> None:
+    """Methods have not, nor who names a chapter; of two lines in the module the last one counts."""
+    doc = "A module.\n\nChapter: forward.\n\n    Chapter: losses.\n"
+    module = _module("some_module", doc, monkeypatch)
+    assert extension("api").line_of_module(what, getattr(module, name), lines) == added
+
+
+@pytest.mark.parametrize("doc", ["A module.", "A module.\n\nChapter: none; it serves all.", None])
+def test_a_module_without_a_chapter_hands_none_on(
+    monkeypatch: pytest.MonkeyPatch, doc: str | None
+) -> None:
+    """Nor does a function whose module is not there."""
+    module = _module("some_module", doc, monkeypatch)
+    assert extension("api").line_of_module("function", module.f, ["Text."]) == []
+    monkeypatch.delitem(sys.modules, "some_module")
+    assert extension("api").line_of_module("function", module.f, ["Text."]) == []

@@ -14,9 +14,11 @@ import pytest
 from book_files import BOOK, built_book, contents, pages, without
 from bs4 import BeautifulSoup
 
-from tools import epub_book, notebooks_zip, one_book, pdf_book
+from tools.book_source import Page
+from tools.editions import built_pages, notebooks_zip, pdf
+from tools.editions import epub as epub_tool
 
-NAMES = ["index", "chapters/05_activations", "reference/teaching"]
+NAMES = ["index", "chapters/activations", "reference/teaching"]
 XHTML, MATH = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/1998/Math/MathML}"
 
 
@@ -29,22 +31,22 @@ def html() -> Path:
 
 
 @pytest.fixture(scope="module")
-def some() -> list[one_book.Page]:
+def some() -> list[Page]:
     """A few pages: a chapter with all kinds of things, one with tables, one with cards."""
-    return [page for page in one_book.contents(BOOK) if page.name in NAMES]
+    return [page for page in built_pages.contents(BOOK) if page.name in NAMES]
 
 
 @pytest.fixture(scope="module")
-def epub(html: Path, some: list[one_book.Page], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def epub(html: Path, some: list[Page], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """These pages as an EPUB."""
     target = tmp_path_factory.mktemp("epub") / "course.epub"
-    epub_book.write(html, some, target, version="1", modified="2026-01-01")
+    epub_tool.write(html, some, target, version="1", modified="2026-01-01")
     return target
 
 
 def test_the_editions_have_every_page_but_the_api_reference() -> None:
     """In the order of the contents, and each part is announced once."""
-    found = one_book.contents(BOOK)
+    found = built_pages.contents(BOOK)
     assert [page.name for page in found] == [
         name for name in contents() if not name.startswith("reference/api")
     ]
@@ -54,7 +56,7 @@ def test_the_editions_have_every_page_but_the_api_reference() -> None:
 
 def _article(tmp_path: Path, body: str) -> BeautifulSoup:
     (tmp_path / "a.html").write_text(f'<article class="bd-article">{body}</article>', "utf-8")
-    return one_book.article(tmp_path, one_book.Page("a"))
+    return built_pages.article(tmp_path, Page("a"))
 
 
 def test_what_only_works_on_the_web_is_left_out_or_opened(tmp_path: Path) -> None:
@@ -82,9 +84,9 @@ def test_links_lead_inside_or_become_text(tmp_path: Path) -> None:
         '<a href="https://example.org">away</a><img src="_images/p.png" alt="p">',
     )
     names = {"a", "b"}
-    one_book.redirect(
+    built_pages.redirect(
         text,
-        one_book.Page("a"),
+        Page("a"),
         lambda name, anchor: f"{name}|{anchor}" if name in names else None,
         lambda path: f"pictures/{path.name}",
     )
@@ -100,15 +102,13 @@ def test_formulas_are_found_with_their_tex(tmp_path: Path) -> None:
         r'<span class="math">\(a_1\)</span>'
         r'<div class="math"><span class="eqno">(1)</span>\[x &lt; \text{\(y\)}\]</div>',
     )
-    found = [(tex, display) for _, tex, display in one_book.formulas(text)]
+    found = [(tex, display) for _, tex, display in built_pages.formulas(text)]
     assert found == [("a_1", False), (r"x < \text{\(y\)}", True)]
 
 
-def test_one_page_for_print_has_no_dead_and_no_double_anchor(
-    html: Path, some: list[one_book.Page]
-) -> None:
+def test_one_page_for_print_has_no_dead_and_no_double_anchor(html: Path, some: list[Page]) -> None:
     """Nor a path of this machine in a link; MathJax comes with it."""
-    soup = BeautifulSoup(pdf_book.assemble(html, some, "T", "A"), "html.parser")
+    soup = BeautifulSoup(pdf.assemble(html, some, "T", "A"), "html.parser")
     anchors = [str(tag["id"]) for tag in soup.find_all(id=True)]
     assert len(anchors) == len(set(anchors))
     links = [str(tag["href"]) for tag in soup.find_all("a", href=True)]
@@ -118,10 +118,10 @@ def test_one_page_for_print_has_no_dead_and_no_double_anchor(
     assert soup.find("script", src=re.compile("mathjax"))
 
 
-def test_a_chapter_is_printed(html: Path, some: list[one_book.Page], tmp_path: Path) -> None:
+def test_a_chapter_is_printed(html: Path, some: list[Page], tmp_path: Path) -> None:
     """With pages, and as much in it as the figures alone would take."""
     target = tmp_path / "book.pdf"
-    pdf_book.write(html, some[1:2], target)
+    pdf.write(html, some[1:2], target)
     data = target.read_bytes()
     assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
     assert len(re.findall(rb"/Type\s*/Page\b", data)) > 10
@@ -166,7 +166,7 @@ def test_epub_pages_are_xml_with_formulas_as_mathml(epub: Path) -> None:
         for image in tree.iter(f"{XHTML}img"):
             assert image.get("alt")
             assert str(PurePosixPath("book") / str(image.get("src"))) in everything
-    chapter = trees["book/chapters-05_activations.xhtml"]
+    chapter = trees["book/chapters-activations.xhtml"]
     assert len(list(chapter.iter(f"{MATH}math"))) > 50
     assert chapter.find(f".//{MATH}merror") is None
     for place in chapter.iter():
@@ -176,11 +176,11 @@ def test_epub_pages_are_xml_with_formulas_as_mathml(epub: Path) -> None:
 
 
 def test_the_same_book_gives_the_same_epub(
-    html: Path, some: list[one_book.Page], epub: Path, tmp_path: Path
+    html: Path, some: list[Page], epub: Path, tmp_path: Path
 ) -> None:
     """Byte for byte: no date of today, no order by chance."""
     again = tmp_path / "again.epub"
-    epub_book.write(html, some, again, version="1", modified="2026-01-01")
+    epub_tool.write(html, some, again, version="1", modified="2026-01-01")
     assert again.read_bytes() == epub.read_bytes()
 
 
@@ -203,7 +203,7 @@ def test_the_zip_has_every_notebook_and_what_it_needs(root: Path, tmp_path: Path
     assert target.read_bytes() == first
 
 
-@pytest.mark.parametrize("program", ["pdf_book", "epub_book"])
+@pytest.mark.parametrize("program", ["pdf", "epub"])
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
@@ -215,13 +215,13 @@ def test_an_edition_that_cannot_be_made_is_explained(
     root: Path, program: str, typed: list[str], said: str
 ) -> None:
     """Before anything is written."""
-    command = [sys.executable, "-m", f"tools.{program}", *typed]
+    command = [sys.executable, "-m", f"tools.editions.{program}", *typed]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 2 and said in done.stderr
 
 
 def test_the_newest_version_and_its_day_come_from_the_change_log() -> None:
     """They identify the EPUB."""
-    version, day = one_book.release()
+    version, day = built_pages.release()
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)

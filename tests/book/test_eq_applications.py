@@ -17,7 +17,7 @@ from book_files import BOOK, cells
 from course_lib import Adam, Network, accuracy, fit, losses, mlp, schedules
 from course_lib.gradcheck import numerical_gradient, relative_error
 
-PAGE = BOOK / "chapters" / "29_applications.ipynb"
+PAGE = BOOK / "chapters" / "applications.ipynb"
 
 
 @pytest.fixture(scope="module")

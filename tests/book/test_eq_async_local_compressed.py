@@ -7,16 +7,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from course_lib.parallel.data_parallel import shard
-from course_lib.parallel.job import Job
 
 from course_lib import SGD, mlp
 from course_lib.data import batches
 from course_lib.gradcheck import relative_error
-from course_lib.parallel import AsyncParameterServer, Compressed, Int8, LocalSGD, TopK, train
+from course_lib.parallel import AsyncParameterServer, Compressed, Int8, LocalSGD, TopK, shard, train
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import AlphaBeta, traffic
+from course_lib.parallel.strategies import Job
 
 SEED = 3
 

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from course_lib.parallel.data_parallel import shard
 
 from course_lib import activations, losses, mlp
 from course_lib.optimizers import SGD, Adam
+from course_lib.parallel import shard
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
 

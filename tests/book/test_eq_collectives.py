@@ -7,8 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from course_lib.parallel import algorithms
-from course_lib.parallel.collectives import all_gather, all_reduce, broadcast, reduce_scatter
+from course_lib.parallel.collectives import (
+    algorithms,
+    all_gather,
+    all_reduce,
+    broadcast,
+    reduce_scatter,
+)
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import AlphaBeta, fit_alpha_beta, traffic
 

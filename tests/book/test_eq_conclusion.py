@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from course_lib.parallel.data_parallel import shard
-from course_lib.parallel.in_process import run_threads
 
 from course_lib import SGD, mlp, softmax
+from course_lib.parallel import shard
 from course_lib.parallel.collectives import all_reduce
+from course_lib.parallel.comm import run_threads
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-13}  # float64, a few dozen additions
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from course_lib.parallel.data_parallel import shard
 
 from course_lib import SGD, Adam, fit, mlp
 from course_lib.gradcheck import numerical_gradient, relative_error
-from course_lib.parallel import SyncSGD, train
+from course_lib.parallel import SyncSGD, shard, train
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
 

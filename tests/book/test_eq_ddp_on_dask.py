@@ -10,12 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("distributed")
 
-from course_lib.parallel.torch_ddp_sampler import Share, ShareSampler  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DistributedSampler, TensorDataset  # noqa: E402
 
 from course_lib.parallel import torch_ddp  # noqa: E402
 from course_lib.parallel.cost import AlphaBeta, traffic  # noqa: E402
+from course_lib.parallel.torch_ddp import ShareSampler  # noqa: E402
+from course_lib.parallel.torch_ddp.sampler import Share  # noqa: E402
 
 _LOSS = nn.MSELoss(reduction="none")
 # Double precision; the sums are taken in another order, nothing else.

@@ -7,19 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from course_lib.parallel.data_parallel import shard
-from course_lib.parallel.job import Job
-from course_lib.parallel.mesh import grid
-from course_lib.parallel.tensor_parallel_cut import tensor_chain, tensor_indices
-from course_lib.parallel.tensor_parallel_layers import Operators
 
 from course_lib import SGD, mlp
 from course_lib.gradcheck import numerical_gradient, relative_error
-from course_lib.parallel import Pipeline, TensorParallel
+from course_lib.parallel import Pipeline, TensorParallel, shard
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import pipeline_bubble
 from course_lib.parallel.schedules import gpipe, one_f_one_b, simulate
+from course_lib.parallel.strategies import Job, grid
+from course_lib.parallel.strategies.tensor_layers import Operators, tensor_chain, tensor_indices
 
 PIPELINES = [(1, 1), (2, 3), (3, 2), (4, 8), (5, 5)]
 

@@ -7,11 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from course_lib.parallel.brackets import halving_rungs, hyperband_brackets
-from course_lib.parallel.spaces import sample
 from sklearn.model_selection import KFold
 
-from course_lib.parallel.search import LogUniform, Uniform, hyperband, random, successive_halving
+from course_lib.parallel.search import (
+    LogUniform,
+    Uniform,
+    halving_rungs,
+    hyperband,
+    hyperband_brackets,
+    random,
+    sample,
+    successive_halving,
+)
 
 
 def _greedy(lengths, p):

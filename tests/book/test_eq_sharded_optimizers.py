@@ -7,9 +7,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from course_lib.parallel.data_parallel import shard
 
 from course_lib import SGD, Adam, AdamW, mlp
+from course_lib.parallel import shard
 from course_lib.parallel.collectives import all_gather, all_reduce, reduce_scatter
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import zero_memory

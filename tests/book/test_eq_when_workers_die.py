@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from course_lib.parallel.aligned_tree import AlignedTree
 
 from course_lib import Adam, mlp
 from course_lib.data import batches
 from course_lib.parallel import train
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_agree
+from course_lib.parallel.collectives.aligned_tree import AlignedTree
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import checkpoint_interval
 

@@ -16,7 +16,7 @@ from course_lib import mlp
 from course_lib.data import load_digits
 from course_lib.neurons import Neuron, step
 
-CHAPTER = BOOK / "chapters" / "01_why.ipynb"
+CHAPTER = BOOK / "chapters" / "why.ipynb"
 
 
 def _constant(name: str) -> Any:

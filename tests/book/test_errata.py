@@ -13,16 +13,17 @@ from pathlib import Path
 import article_listing as article
 import numpy as np
 import pytest
-from book_files import BOOK, contents, markdown
+import yaml
+from book_files import BOOK, chapters, extension, markdown
 
 from course_lib import SGD, Adam, Dense, Neuron, activations, fit, gradcheck, losses, mlp, weights
 from course_lib.data import load_digits
 from course_lib.neurons import step
 from course_lib.parallel import train as train_in_parallel
-from tools import errata_page
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = errata_page.load(ROOT)
+ROOT = BOOK.parent
+errata = extension("errata")
+DATA = errata.load(BOOK)
 FAULTS = {entry["number"]: entry for entry in DATA["fault"]}
 TIGHT = 1e-7  # relative error of a right gradient against central differences in float64
 
@@ -35,13 +36,20 @@ def measured(name: str) -> float:
 # The data file, the page and these tests belong together.
 
 
-def test_the_page_is_what_the_data_and_the_tests_say():
-    written = (ROOT / errata_page.PAGE).read_text("utf-8")
-    assert written == errata_page.page(ROOT), "run `make errata`"
+def test_the_page_shows_all_of_the_data():
+    page = (BOOK / "reference" / "errata.md").read_text("utf-8")
+    for part in ("errata-variants", "errata", "errata-references"):
+        assert page.count(f"```{{course}} {part}\n```") == 1
+    text = errata.faults(BOOK)
+    for number, fault in FAULTS.items():
+        assert f"{{#erratum-{number}}}\n### {number}. {fault['title']}\n" in text
+        assert fault["claim"] in text and fault["correction"] in text
+    assert len(errata.variants(BOOK).splitlines()) == 2 + len(DATA["variant"])
+    assert len(errata.references(BOOK).splitlines()) == 2 + len(DATA["reference"])
 
 
 def test_every_fault_has_a_test_and_every_test_a_fault():
-    proved = errata_page.tests_of(Path(__file__).read_text("utf-8"))
+    proved = errata.tests_of(Path(__file__).read_text("utf-8"))
     assert sorted(proved) == sorted(FAULTS) == list(range(1, 23))
 
 
@@ -54,11 +62,9 @@ def test_every_measured_number_is_on_the_page_and_measured_by_the_test_it_names(
 
 
 def test_every_entry_links_to_chapters_that_exist():
-    listed = contents()
     for fault in FAULTS.values():
         assert fault["chapters"]
-        for name in fault["chapters"]:
-            assert f"chapters/{name}" in listed, (fault["number"], name)
+        assert set(fault["chapters"]) <= set(chapters()), fault["number"]
 
 
 def test_every_number_that_a_fault_names_is_measured():
@@ -452,13 +458,14 @@ def entries() -> dict[str, dict[str, str]]:
 def test_the_history_has_sources_with_these_years(key, year):
     assert entries()[key]["year"] == year
     assert year in FAULTS[20]["happens"]
-    assert f"`{key}`" in markdown(BOOK / "chapters" / "01_why.ipynb")
+    assert f"`{key}`" in markdown(BOOK / "chapters" / "why.ipynb")
 
 
 @pytest.mark.erratum(21)
 def test_the_course_has_the_part_that_the_title_promised():
-    parallel = [name for name in contents() if "chapters/18" <= name < "chapters/29"]
-    assert len(parallel) == 11
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))
+    (part,) = (part for part in toc["parts"] if part["caption"] == "Parallel training")
+    assert len(part["chapters"]) == 11
     assert "eleven chapters" in FAULTS[21]["correction"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from book_files import built_book, contents
+from bs4 import BeautifulSoup
 from html_faults import scan
 
 
@@ -30,6 +31,22 @@ def test_mathjax_comes_with_the_book(html: Path) -> None:
     """Formulas must be readable without a network."""
     page = (html / "reference" / "notation.html").read_text("utf-8")
     assert 'src="../_static/mathjax/' in page
+
+
+def test_functions_and_classes_of_the_api_link_to_the_chapter_of_their_module(html: Path) -> None:
+    """Whether their docstring names it or the module's alone does."""
+    without, seen = [], 0
+    for page in (html / "reference" / "api").rglob("*.html"):
+        soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+        for section in soup.select("article section:has(> dl.py)"):
+            own = [tag for tag in section.find_all(recursive=False) if tag.name == "p"]
+            if not any(tag.select('a[href*="chapters/"]') for tag in own):
+                continue
+            for member in section.select(":scope > dl:is(.function, .class, .exception)"):
+                seen += 1
+                if not member.select('a[href*="chapters/"]') and "Chapter: none" not in member.text:
+                    without.append(member.dt["id"])
+    assert without == [] and seen > 100
 
 
 _PAGE = '<html><body><p id="here">text</p>{}</body></html>'

@@ -34,7 +34,7 @@ def built(folder: Path, builder: str, page: str = PAGE) -> tuple[dict[str, str],
     (source / "other.md").write_text(OTHER)
     conf = (
         f"import sys; sys.path.insert(0, {str(BOOK / '_ext')!r})\n"
-        "extensions = ['myst_parser', 'interactive']\n"
+        "extensions = ['myst_parser', 'course_book.interactive']\n"
         "numfig = True\nproject = 'p'\nversion = '1'\nhtml_static_path = ['_static']\n"
         # As the book's tool does with every file of _static:
         "html_js_files = ['interactive/dots.js', 'a.js']\n"

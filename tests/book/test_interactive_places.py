@@ -39,7 +39,7 @@ def test_every_script_says_in_its_first_line_what_it_is_and_asks_nobody() -> Non
 def test_every_class_of_the_style_sheet_is_one_that_a_figure_uses() -> None:
     """A rule that nothing matches misleads who looks for a colour."""
     sheet = (SCRIPTS / "interactive.css").read_text("utf-8")
-    sources = [*SCRIPTS.glob("*.js"), BOOK / "_ext" / "interactive.py"]
+    sources = [*SCRIPTS.glob("*.js"), BOOK / "_ext" / "course_book" / "interactive.py"]
     text = "\n".join(path.read_text("utf-8") for path in sources)
     classes = set(re.findall(r"\.([a-z][\w-]*)(?=[^{}]*\{)", sheet))
     assert len(classes) > 20

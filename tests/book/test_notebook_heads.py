@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from book_files import BOOK, pages
 
-from tools import notebook_heads as heads
+from tools.notebooks import heads
 
 CONFIG = heads.settings()
 NOTEBOOKS = pages(".ipynb")
@@ -42,7 +42,7 @@ def test_a_notebook_has_its_head(path: Path) -> None:
 def test_the_head_goes_behind_the_title_and_the_others_count_one_more() -> None:
     """Also in the outputs that repeat the count; a cell that was not run stays so."""
     notebook = _small()
-    heads.write_head(notebook, heads.sources(Path("chapters/05_activations.ipynb"), CONFIG))
+    heads.write_head(notebook, heads.sources(Path("chapters/activations.ipynb"), CONFIG))
     assert [cell.id for cell in notebook.cells[1:3]] == [heads.PAGE, heads.INSTALL]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2, 3, None]
@@ -53,14 +53,14 @@ def test_the_head_goes_behind_the_title_and_the_others_count_one_more() -> None:
 def test_writing_the_head_again_renews_it() -> None:
     """With another address, and nothing else changes."""
     notebook = _small()
-    path = Path("chapters/05_activations.ipynb")
+    path = Path("chapters/activations.ipynb")
     heads.write_head(notebook, heads.sources(path, CONFIG))
     before = copy.deepcopy(notebook)
     heads.write_head(notebook, heads.sources(path, CONFIG))
     assert [c.source for c in notebook.cells] == [c.source for c in before.cells]
     moved = {**CONFIG, "repository": {"url": "https://github.com/me/mine", "branch": "spring"}}
     heads.write_head(notebook, heads.sources(path, moved))
-    assert "https://me.github.io/mine/chapters/05_activations.html" in notebook.cells[1].source
+    assert "https://me.github.io/mine/chapters/activations.html" in notebook.cells[1].source
     words = ("--branch", "spring", "https://github.com/me/mine", "course")
     assert "".join(f'{12 * " "}"{word}",\n' for word in words) in notebook.cells[2].source
     assert [c.get("execution_count") for c in notebook.cells] == [
@@ -71,13 +71,13 @@ def test_writing_the_head_again_renews_it() -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("chapters/05_activations.ipynb", "This notebook is chapter 5 of *"),
-        ("solutions/20_data_parallel.ipynb", "This notebook has the solutions of chapter 20 of *"),
+        ("chapters/activations.ipynb", "This notebook is chapter 5 of *"),
+        ("solutions/data_parallel.ipynb", "This notebook has the solutions of chapter 20 of *"),
         ("reference/faq.ipynb", "This notebook is a page of *"),
     ],
 )
 def test_the_head_says_which_page_it_is(path: str, said: str) -> None:
-    """By the number in the name of the file."""
+    """By the place of the chapter in the table of contents."""
     assert heads.sources(Path(path), CONFIG)[heads.PAGE].startswith(said)
 
 
@@ -93,7 +93,7 @@ def test_the_installing_cell_does_nothing_where_the_course_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It calls no ``get_ipython``, which does not exist here."""
-    exec(heads.sources(Path("chapters/05_activations.ipynb"), CONFIG)[heads.INSTALL], {})
+    exec(heads.sources(Path("chapters/activations.ipynb"), CONFIG)[heads.INSTALL], {})
     assert capsys.readouterr().out == ""
 
 
@@ -115,7 +115,7 @@ def test_the_installing_cell_installs_where_the_course_is_not(
         def run_line_magic(self, name: str, line: str) -> None:
             typed.append((name, line))
 
-    source = heads.sources(Path("chapters/05_activations.ipynb"), CONFIG)[heads.INSTALL]
+    source = heads.sources(Path("chapters/activations.ipynb"), CONFIG)[heads.INSTALL]
     exec(source, {"get_ipython": Shell})
     url, branch = CONFIG["repository"]["url"], CONFIG["repository"]["branch"]
     clone = ("git", "clone", "--depth", "1", "--branch", branch, url, "course", True)

@@ -14,23 +14,23 @@ GIVEN = "given"  # part of a question or a story: nothing has been measured
 
 # Numbers that are worked out by hand in the text: page -> number -> the same in Python.
 BY_HAND: dict[str, dict[str, str]] = {
-    "chapters/02_concepts": {"2.001": GIVEN},
-    "chapters/05_activations": {
+    "chapters/concepts": {"2.001": GIVEN},
+    "chapters/activations": {
         "1.5": GIVEN,
         "2.718": "exp(1)",
         "7.389": "exp(2)",
         "11.107": "1+e+e**2",
     },
-    "chapters/06_losses": {"34.5": "-log(1e-15)", "2.30": "log(10)"},
-    "chapters/10_gradient_descent": {
+    "chapters/losses": {"34.5": "-log(1e-15)", "2.30": "log(10)"},
+    "chapters/gradient_descent": {
         "4.8": "4*(2.2-1)",
         "2.88": "4*(1.72-1)",
         "0.72": "1.72-1",
         "0.432": "0.6**3*2",
         "2.303": "log(10)",
     },
-    "chapters/11_optimizers": {"0.980": "(100-1)/(100+1)", "0.818": "(10-1)/(10+1)"},
-    "chapters/12_batches_validation": {
+    "chapters/optimizers": {"0.980": "(100-1)/(100+1)", "0.818": "(10-1)/(10+1)"},
+    "chapters/batches_validation": {
         "3.5": "(1+6)/2",
         "63": "100*357/569",
         "97": GIVEN,
@@ -38,16 +38,16 @@ BY_HAND: dict[str, dict[str, str]] = {
         "0.952": "0.97-2*sqrt(0.97*0.03/359)",
         "0.988": "0.97+2*sqrt(0.97*0.03/359)",
     },
-    "chapters/13_initialisation": {"95": GIVEN},
-    "chapters/14_numpy_network": {"2.3": "log(10)"},
-    "chapters/17_bug_museum": {"1.46": "log(e+9)-1"},
-    "chapters/22_async_local_compressed": {"0.309": "sin(pi/10)"},
-    "chapters/24_sharded_optimizers": {"7.5": GIVEN, "0.03": "1/32"},
-    "chapters/26_when_workers_die": {"7.3": "2*365/100"},
-    "chapters/28_search": {"0.002": GIVEN, "95": "100*(1-0.95**60)"},
+    "chapters/initialisation": {"95": GIVEN},
+    "chapters/numpy_network": {"2.3": "log(10)"},
+    "chapters/bug_museum": {"1.46": "log(e+9)-1"},
+    "chapters/async_local_compressed": {"0.309": "sin(pi/10)"},
+    "chapters/sharded_optimizers": {"7.5": GIVEN, "0.03": "1/32"},
+    "chapters/when_workers_die": {"7.3": "2*365/100"},
+    "chapters/search": {"0.002": GIVEN, "95": "100*(1-0.95**60)"},
     "reference/faq": {"99": GIVEN},
-    "solutions/19_dask": {"99": GIVEN},
-    "solutions/26_when_workers_die": {"1.4": "sqrt(2)"},
+    "solutions/dask": {"99": GIVEN},
+    "solutions/when_workers_die": {"1.4": "sqrt(2)"},
 }
 
 

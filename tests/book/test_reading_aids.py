@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from book_files import BOOK, extension, markdown, pages
+from book_files import BOOK, chapters, extension, markdown
 from bs4 import BeautifulSoup
 from test_equations import labels
 
-CHAPTERS = [path for path in pages(".ipynb") if path.parent.name == "chapters"]
+CHAPTERS = [BOOK / "chapters" / f"{stem}.ipynb" for stem in chapters()]
 TIMES = json.loads((BOOK / "reference" / "running_times.json").read_text("utf-8"))
 
 
@@ -25,8 +25,8 @@ TIMES = json.loads((BOOK / "reference" / "running_times.json").read_text("utf-8"
 
 
 def test_every_chapter_has_its_running_time_and_no_other_page_has() -> None:
-    """After a chapter was added: `python -m tools.running_times 05_activations`."""
-    assert sorted(TIMES["seconds"]) == [path.stem for path in CHAPTERS]
+    """After a chapter was added: `python -m tools.notebooks.running_times activations`."""
+    assert list(TIMES["seconds"]) == list(chapters())
 
 
 def test_the_limit_for_one_cell_covers_a_whole_chapter(root: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_limit_for_one_cell_covers_a_whole_chapter(root: Path) -> None:
 
 def test_reading_time_counts_words_code_and_formulas() -> None:
     """By hand: 1000 words are 5 minutes, 40 lines are 2, a formula is a quarter; in fives."""
-    times = extension("times")
+    times = extension("chapters")
     text = {"cell_type": "markdown", "source": ["word " * 1000, "\n\n$$\nx = 1\n$$\n"]}
     code = {"cell_type": "code", "source": "x = 1\n\n" * 40}
     assert times.reading_minutes({"cells": [text]}) == 10  # 5 + 1/4
@@ -131,7 +131,7 @@ def test_names_are_found_as_the_text_writes_them() -> None:
 
 def _tested(stem: str, root: Path) -> set[str]:
     """Return the names of the package that the tests of a chapter's equations import."""
-    path = root / "tests" / "book" / f"test_eq_{stem[3:]}.py"
+    path = root / "tests" / "book" / f"test_eq_{stem}.py"
     tree = ast.parse(path.read_text("utf-8"))
     names = {
         alias.name

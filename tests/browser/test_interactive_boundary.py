@@ -13,7 +13,7 @@ from figure_places import SCRIPTS
 from figures import Figure
 
 from course_lib import EarlyStopping
-from tools import boundary_data
+from tools.pictures import boundary_data
 
 NET = boundary_data.network()
 X, Y = boundary_data.points()
@@ -54,7 +54,7 @@ def agrees(figure: Figure, stored: np.ndarray) -> None:
 
 
 def test_the_numbers_are_those_of_the_training(stored: np.ndarray) -> None:
-    """If not, run ``python -m tools.boundary_data``.
+    """If not, run ``python -m tools.pictures.boundary_data``.
 
     Rounding to thousandths costs half of one; machines that add in another order may differ by
     far less than that, but on either side of a half.

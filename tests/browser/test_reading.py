@@ -14,9 +14,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 CHAPTERS = [name for name in contents() if name.startswith("chapters/")]
 # What is linked where: an equation, a term and a source, each with words of its preview.
 PREVIEWS = [
-    ("chapters/08_backpropagation", "#equation-eq-backpropagation-update", "𝜃"),
-    ("chapters/06_losses", "#term-logits", "raw outputs of a classifier"),
-    ("chapters/08_backpropagation", "bibliography.html#id", "Deep learning. MIT Press"),
+    ("chapters/backpropagation", "#equation-eq-backpropagation-update", "𝜃"),
+    ("chapters/losses", "#term-logits", "raw outputs of a classifier"),
+    ("chapters/backpropagation", "bibliography.html#id", "Deep learning. MIT Press"),
 ]
 _SEEN = """
 return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).length;
@@ -73,20 +73,20 @@ def test_search_finds_a_word(page: Any, html: Path) -> None:
         "const a = [...document.querySelectorAll('#search-results li > a')].map(a => a.href);"
         "return a.length && document.querySelector('#search-progress, #search-results p') && a;",
     )
-    assert any("08_backpropagation.html" in address for address in found)
+    assert any("backpropagation.html" in address for address in found)
 
 
 def test_there_is_one_place_to_search(page: Any, html: Path) -> None:
     """Some versions of the theme draw a second one above the page."""
     for width in (390, 1300):
-        page.open((html / "chapters" / "05_activations.html").as_uri(), width=width)
+        page.open((html / "chapters" / "activations.html").as_uri(), width=width)
         boxes = "button.search-button, button.search-button-field, input[type=search]"
         assert page.js(_SEEN, boxes) == 1
 
 
 def test_the_copy_button_copies_the_code_and_nothing_else(page: Any, html: Path) -> None:
     """The text of the first cell, as it stands."""
-    page.open((html / "chapters" / "05_activations.html").as_uri())
+    page.open((html / "chapters" / "activations.html").as_uri())
     page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
     button = page.driver.find_element("css selector", "div.highlight button.copybtn")
     code = page.js("return arguments[0].parentElement.querySelector('pre').textContent", button)
@@ -175,7 +175,7 @@ def test_the_tab_key_reaches_every_link_of_a_chapter(page: Any, html: Path, name
 @pytest.mark.parametrize("width", [390, 960])
 def test_no_line_begins_with_the_comma_after_a_formula(page: Any, html: Path, width: int) -> None:
     """A browser may break a line there, and in these chapters it did."""
-    for chapter in ("13_initialisation", "14_numpy_network"):
+    for chapter in ("initialisation", "numpy_network"):
         page.open((html / "chapters" / f"{chapter}.html").as_uri(), width=width)
         _soon(page, "return document.querySelector('article mjx-container')")
         page.js("document.querySelectorAll('details').forEach(d => d.open = true)")

@@ -46,7 +46,7 @@ def test_a_page_loads_less_than_two_megabytes(page: Any, address: str, name: str
     assert page.js(_LOADED) < LIMIT
 
 
-@pytest.mark.parametrize("name", ["index", "chapters/11_optimizers", "reference/errata"])
+@pytest.mark.parametrize("name", ["index", "chapters/optimizers", "reference/errata"])
 def test_text_can_be_read_soon_on_a_slow_machine(page: Any, address: str, name: str) -> None:
     """Within 1.5 s on a processor slowed down four times; the best of three, as others work too."""
     page.driver.execute_cdp_cmd("Emulation.setCPUThrottlingRate", {"rate": 4})

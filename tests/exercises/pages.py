@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools.book_source import chapters
+
 BOOK = Path(__file__).resolve().parents[2] / "book"
-CHAPTERS = sorted({p.stem for p in (BOOK / "chapters").glob("[0-9][0-9]_*.*")})
+CHAPTERS = list(chapters(BOOK))
 
 _HEAD = re.compile(r"\((?P<label>[\w-]+)\)=\n#{2,3} (?P<title>.+)\n")
 _EFFORT = re.compile(r"^\*(?P<level>\w+), (?P<minutes>\d+) minutes?\*$", re.MULTILINE)

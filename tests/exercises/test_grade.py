@@ -38,7 +38,7 @@ def _notebook(folder: Path, *sources: str) -> Path:
 
 def _part(folder: str, key: str, to: Path) -> Path:
     """Write the imports and the exercises of a page as a notebook of their own: it is quicker."""
-    page = [c for c in cells(folder, "05_activations") if c["cell_type"] == "code"]
+    page = [c for c in cells(folder, "activations") if c["cell_type"] == "code"]
     imports = [c for c in page if "from course_lib import" in c["source"]][:1]
     return _notebook(
         to, *(c["source"] for c in imports + [c for c in page if key in c["metadata"]])
@@ -57,7 +57,7 @@ def test_a_chapter_without_answers_has_no_points(tmp_path: Path) -> None:
 
 def test_the_solutions_have_all_points(capsys: pytest.CaptureFixture[str]) -> None:
     """The notebook as it stands in the book; JSON says the same as the table, and more."""
-    page = str(BOOK / "solutions" / "05_activations.ipynb")
+    page = str(BOOK / "solutions" / "activations.ipynb")
     assert main(["grade", page, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["file"], found["total"], found["of"]) == (page, len(ALL), len(ALL))

@@ -1,0 +1,1 @@
+"""Programs that write what is committed or handed out: `python -m tools.FOLDER.FILE`."""

@@ -1,0 +1,1 @@
+"""Pages of the book that are written by a program."""
