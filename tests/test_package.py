@@ -37,7 +37,7 @@ def _documented() -> list[tuple[str, Any]]:
     """The public classes and functions of all files, where they are defined."""
     return [
         (f"{name}.{key}", value)
-        for name, _ in api_pages.modules(_ROOT / "course_lib")
+        for name in api_pages.modules(_ROOT / "course_lib")
         for key, value in vars(importlib.import_module(name)).items()
         if not key.startswith("_")
         and (inspect.isclass(value) or inspect.isfunction(value))

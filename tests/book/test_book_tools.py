@@ -86,7 +86,7 @@ def test_private_files_have_no_api_page(tmp_path: Path) -> None:
     (package / "__init__.py").write_text('"""The\npackage.\n\nMore."""', encoding="utf-8")
     (package / "_hidden.py").write_text('"""Hidden."""', encoding="utf-8")
     (package / "part.py").write_text('"""A part."""', encoding="utf-8")
-    assert api_pages.modules(package) == [("lib", "The package."), ("lib.part", "A part.")]
+    assert api_pages.modules(package) == {"lib": "The package.", "lib.part": "A part."}
 
 
 def test_running_a_notebook_twice_changes_nothing(tmp_path: Path) -> None:
