@@ -25,7 +25,10 @@ CORE = {
     "training": ("Training and evaluation", "training evaluation early_stopping"),
     "checkpoints": ("Checkpoints", "checkpoint atomic"),
     "figures": ("Figures", "plotting"),
-    "tools": ("Names, checks, timing, the doctor", "course_lib registry arrays needs timing doctor"),
+    "tools": (
+        "Names, checks, timing, the doctor",
+        "course_lib registry arrays needs timing doctor",
+    ),
 }
 # Folders, in the order of reading; the files of each are found by themselves.
 FOLDERS = {
