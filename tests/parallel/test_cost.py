@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from course_lib.parallel.collectives.algorithms import ALL_REDUCE
-from course_lib.parallel.cost.channel import CHAINS
 from course_lib.parallel.collectives import all_reduce
+from course_lib.parallel.collectives.algorithms import ALL_REDUCE
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import (
     AlphaBeta,
@@ -23,6 +22,7 @@ from course_lib.parallel.cost import (
     traffic,
     zero_memory,
 )
+from course_lib.parallel.cost.channel import CHAINS
 
 CHANNEL = AlphaBeta(alpha=1e-4, beta=1e-9)
 

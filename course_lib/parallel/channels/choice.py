@@ -20,11 +20,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from course_lib.parallel.channels.hierarchical import Hierarchical
 from course_lib.parallel.channels.shared_memory import SharedMemory
-from course_lib.parallel.collectives import all_gather
+from course_lib.parallel.collectives import all_gather_object
 from course_lib.parallel.comm import Comm, Counters
 from course_lib.parallel.errors import ParallelError
 from course_lib.registry import lookup
@@ -80,8 +78,7 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
         return
     hosts: list[str] = []
     if chosen in ("auto", "hierarchical"):
-        name = np.frombuffer((host or host_name()).encode(), np.uint8)
-        hosts = [array.tobytes().decode() for array in all_gather(base, name)]
+        hosts = all_gather_object(base, host or host_name())
     over: Any = None
     if channel != "auto":
         over = _make(base, chosen, hosts)

@@ -26,7 +26,7 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_reduce, shard
 from course_lib.parallel.comm import Comm, run_threads
 from course_lib.parallel.cost import fit_alpha_beta
-from course_lib.parallel.strategies.local_gradient import gradient_of
+from course_lib.parallel.strategies import gradient_of
 from course_lib.parallel.training.result import Predicted
 
 if TYPE_CHECKING:

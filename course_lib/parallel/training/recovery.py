@@ -13,7 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from course_lib.arrays import check_integer
-from course_lib.checkpoint import Checkpoint, CheckpointError, checkpoint_files, latest_valid, load
+from course_lib.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    StrPath,
+    checkpoint_files,
+    latest_valid,
+    load,
+)
 from course_lib.parallel.errors import (
     CommTimeout,
     MoreWorkers,
@@ -22,7 +29,7 @@ from course_lib.parallel.errors import (
     WorkersBusy,
 )
 from course_lib.parallel.strategies import Job
-from course_lib.parallel.strategies.job import Saving, StrPath
+from course_lib.parallel.strategies.job import Saving
 from course_lib.parallel.training.events import Listener
 from course_lib.parallel.training.recovery_point import resume
 from course_lib.parallel.training.result import RankResult

@@ -15,7 +15,7 @@ from course_lib.optimizers import State
 from course_lib.parallel.comm import Counters
 
 if TYPE_CHECKING:
-    from course_lib.parallel.strategies.parameter_server import Applied
+    from course_lib.parallel.strategies import Applied
 
 __all__ = ["RankResult", "RankTiming", "TrainResult"]
 
