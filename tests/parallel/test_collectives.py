@@ -205,9 +205,10 @@ def test_the_roots_object_is_the_same_on_every_rank_in_p_minus_1_messages(size):
 
 @pytest.mark.parametrize("thing", [None, False, 0, -1.5e-300, 2**70, "", "\0", [], {}, [[{}]]])
 def test_the_smallest_and_the_strangest_objects_arrive_as_they_are(thing):
-    for found in run_threads(
-        2, lambda c: [*all_gather_object(c, thing), broadcast_object(c, thing)]
-    ):
+    def fn(comm):
+        return [*all_gather_object(comm, thing), broadcast_object(comm, thing)]
+
+    for found in run_threads(2, fn):
         assert found == [thing] * 3
         assert {type(f) for f in found} == {type(thing)}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from course_lib.parallel.collectives import all_agree, all_reduce, barrier
 from course_lib.parallel.channels import Hierarchical
+from course_lib.parallel.channels.segment import Segment
+from course_lib.parallel.collectives import all_agree, all_reduce, barrier
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import traffic
 from course_lib.parallel.errors import ParallelError, RankFailed
-from course_lib.parallel.channels.segment import Segment
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -7,9 +7,7 @@ import pytest
 from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 from course_lib import SGD, Adam, Nesterov, mlp, schedules
-from course_lib.parallel import train
-from course_lib.parallel import shard
-from course_lib.parallel import LocalSGD
+from course_lib.parallel import LocalSGD, shard, train
 
 pytestmark = pytest.mark.timeout(120)
 

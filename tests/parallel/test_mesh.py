@@ -9,19 +9,15 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, fit, mlp
-from course_lib.parallel import Pipeline, TensorParallel, train
+from course_lib.parallel import Mesh, Pipeline, TensorParallel, TrainResult, train
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.launch import run_processes
-from course_lib.parallel.comm import run_threads
+from course_lib.parallel.comm import SubComm, run_threads
 from course_lib.parallel.errors import RankFailed
-from course_lib.parallel.strategies import Job
-from course_lib.parallel import Mesh
-from course_lib.parallel.strategies import grid
+from course_lib.parallel.launch import run_processes
+from course_lib.parallel.strategies import Job, grid
 from course_lib.parallel.strategies.mesh import indices_of
 from course_lib.parallel.training.replica import train_replica
-from course_lib.parallel import TrainResult
-from course_lib.parallel.comm import SubComm
 
 pytestmark = pytest.mark.timeout(90)
 

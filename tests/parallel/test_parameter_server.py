@@ -11,12 +11,10 @@ from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, 
 from course_lib import SGD, Adam, schedules
 from course_lib.data import batches
 from course_lib.layers import noise
-from course_lib.parallel import train
+from course_lib.parallel import AsyncParameterServer, shard, train
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import CommTimeout, RankFailed
 from course_lib.parallel.strategies.local_gradient import gradient_of
-from course_lib.parallel import shard
-from course_lib.parallel import AsyncParameterServer
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,15 +13,13 @@ import pytest
 
 from course_lib import SGD, Adam, EarlyStopping, fit, mlp
 from course_lib.network import Activate, Dense, Dropout, Network
-from course_lib.parallel import train
+from course_lib.parallel import Pipeline, train
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import RankFailed
-from course_lib.parallel.strategies import Job
-from course_lib.parallel import Pipeline
-from course_lib.parallel.strategies import balanced_bounds
-from course_lib.parallel.strategies.pipeline_stage import noise_per_row
 from course_lib.parallel.schedules import gpipe, one_f_one_b, simulate
+from course_lib.parallel.strategies import Job, balanced_bounds
+from course_lib.parallel.strategies.pipeline_stage import noise_per_row
 
 pytestmark = pytest.mark.timeout(60)
 

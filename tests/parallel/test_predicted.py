@@ -14,13 +14,11 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, mlp
-from course_lib.parallel import Compressed, LocalSGD, Pipeline, TopK, train
-from course_lib.parallel.comm import run_threads
-from course_lib.parallel.comm import InProcess
-from course_lib.parallel import Predicted, predict
+from course_lib.parallel import Compressed, LocalSGD, Pipeline, Predicted, TopK, predict, train
+from course_lib.parallel.comm import InProcess, run_threads
+from course_lib.parallel.training import RankTiming
 from course_lib.parallel.training.prepare import make_job
 from course_lib.parallel.training.replica import train_replica
-from course_lib.parallel.training import RankTiming
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -14,10 +14,7 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, fit, mlp
-from course_lib.parallel.search.rungs import Rung
-from course_lib.parallel.search import halving_rungs, hyperband_brackets
 from course_lib.parallel.errors import ClusterUnreachable, NotEnoughWorkers, ParallelError
-from course_lib.parallel.search.rungs import climb, trial_seed
 from course_lib.parallel.search import (
     Candidate,
     Integers,
@@ -26,12 +23,15 @@ from course_lib.parallel.search import (
     Uniform,
     fit_objective,
     grid,
+    halving_rungs,
     hyperband,
+    hyperband_brackets,
     random,
+    sample,
     successive_halving,
 )
+from course_lib.parallel.search.rungs import Rung, climb, trial_seed
 from course_lib.parallel.search.spaces import every
-from course_lib.parallel.search import sample
 from course_lib.parallel.search.trials import run_trial
 
 pytestmark = pytest.mark.timeout(60)

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course_lib.parallel.channels import OnChannel, choose, connected, host_name
+from course_lib.parallel.channels import OnChannel, SharedMemory, choose, connected, host_name
+from course_lib.parallel.channels.barrier import LINE, Barrier
 from course_lib.parallel.collectives import all_agree, all_reduce, barrier, reduce_scatter
-from course_lib.parallel.channels import SharedMemory
-from course_lib.parallel.launch import run_processes
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import ParallelError, PeerLeft, RankFailed, WorkerLost
-from course_lib.parallel.channels.barrier import LINE, Barrier
+from course_lib.parallel.launch import run_processes
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -16,13 +16,9 @@ import numpy as np
 import pytest
 
 from course_lib import Adam, fit, mlp
-from course_lib.parallel import train
-from course_lib.parallel import BlockShuffle
+from course_lib.parallel import BlockShuffle, train, write_shards
 from course_lib.parallel.errors import CheckpointMismatch, RankFailed
-from course_lib.parallel.sources import InBlocks, NpyRows
-from course_lib.parallel.sources import DaskRows
-from course_lib.parallel.sources import ShardRows
-from course_lib.parallel import write_shards
+from course_lib.parallel.sources import DaskRows, InBlocks, NpyRows, ShardRows
 
 pytestmark = pytest.mark.timeout(100)
 

@@ -7,13 +7,16 @@ import pytest
 from sessions import NET, NOISY, X, Y, start
 
 from course_lib import SGD, Adam, schedules
-from course_lib.parallel import train
-from course_lib.parallel import Compressed
-from course_lib.parallel import Int8, TopK
-from course_lib.parallel import PowerSGD
-from course_lib.parallel import LocalSGD
-from course_lib.parallel import AsyncParameterServer
-from course_lib.parallel import ZeRO1
+from course_lib.parallel import (
+    AsyncParameterServer,
+    Compressed,
+    Int8,
+    LocalSGD,
+    PowerSGD,
+    TopK,
+    ZeRO1,
+    train,
+)
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,18 +10,17 @@ import pytest
 
 from course_lib import SGD, Adam, fit, mlp
 from course_lib.network import Activate, Dense, Dropout, Network
-from course_lib.parallel import train
+from course_lib.parallel import TensorParallel, train
 from course_lib.parallel.collectives import all_gather
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel import TensorParallel
+from course_lib.parallel.cost import traffic
 from course_lib.parallel.strategies import sums_per_step
 from course_lib.parallel.strategies.tensor_layers import (
+    Operators,
     tensor_chain,
     tensor_indices,
     tensor_plan,
 )
-from course_lib.parallel.strategies.tensor_layers import Operators
-from course_lib.parallel.cost import traffic
 
 pytestmark = pytest.mark.timeout(60)
 

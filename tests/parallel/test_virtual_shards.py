@@ -14,13 +14,12 @@ import pytest
 from course_lib import SGD, Adam, EarlyStopping, fit, mlp
 from course_lib.data import batches
 from course_lib.layers import noise
-from course_lib.parallel import train
-from course_lib.parallel.collectives.aligned_tree import AlignedTree, tree_sum
+from course_lib.parallel import VirtualShards, train
 from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.collectives.aligned_tree import AlignedTree, tree_sum
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import RankFailed
 from course_lib.parallel.strategies.local_gradient import RowNoise
-from course_lib.parallel import VirtualShards
 
 pytestmark = pytest.mark.timeout(60)
 

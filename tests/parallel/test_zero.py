@@ -7,9 +7,8 @@ import pytest
 from sessions import NET, NOISY, SIZES, X, Y, assert_equal, run, serial, start
 
 from course_lib import SGD, Adam, AdamW
-from course_lib.parallel import SyncSGD, train
+from course_lib.parallel import SyncSGD, ZeRO1, train
 from course_lib.parallel.cost import zero_memory
-from course_lib.parallel import ZeRO1
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -194,15 +194,6 @@ def noise_per_row(net: Chain, n_inputs: int, end: int) -> int:
 
     A stage skips those of the stages before it, and so draws what the serial run draws here.
 
-    Parameters
-    ----------
-    net : Network
-        The whole network.
-    n_inputs : int
-        The number of features.
-    end : int
-        A layer's number.
-
     Examples
     --------
     >>> from course_lib import mlp

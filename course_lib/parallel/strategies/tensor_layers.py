@@ -149,15 +149,6 @@ class Operators:
     g          sum over ranks  nothing
     =========  ==============  ==============
 
-    Parameters
-    ----------
-    comm : Comm
-        The ranks that share the layers.
-    algorithm : str
-        How to add, see :func:`~course_lib.parallel.collectives.all_reduce`.
-    clock : Stopwatch
-        Where to book compute and communication time.
-
     References
     ----------
     Shoeybi et al. 2019 (Megatron-LM), section 3 and figure 3.
@@ -240,17 +231,7 @@ class RowDense(Dense):
 
 @dataclass(frozen=True)
 class ColumnDropout(Dropout):
-    """Dropout on this rank's units: the serial run's noise for all units, cut to these.
-
-    Parameters
-    ----------
-    rate : float
-        As for :class:`~course_lib.layers.Dropout`.
-    total : int
-        The number of units of all ranks.
-    columns : slice
-        Which of them are here.
-    """
+    """Dropout on this rank's units: the serial run's noise for all units, cut to these columns."""
 
     total: int
     columns: slice

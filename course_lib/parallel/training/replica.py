@@ -24,7 +24,7 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_agree, all_reduce, shard, tree_sum
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import CheckpointMismatch
-from course_lib.parallel.sources.opened import order_of
+from course_lib.parallel.sources import order_of
 from course_lib.parallel.strategies import Job, Progress
 from course_lib.parallel.training.recovery_point import save_point
 from course_lib.parallel.training.result import RankResult
