@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.cli import options as cli_options
 from course_lib.cli.cluster import add_cluster, opened
+from course_lib.cli.options import sizes
 from course_lib.network import mlp
 from course_lib.optimizers import SGD
+from course_lib.parallel import train
 
 
 def add_bench(commands: Any) -> None:
@@ -29,7 +30,7 @@ def add_bench(commands: Any) -> None:
     )
     group = command.add_argument_group("what to measure")
     group.add_argument(
-        "--sizes", type=cli_options.sizes, default=[784, 512, 512, 10], metavar="784,512,512,10",
+        "--sizes", type=sizes, default=[784, 512, 512, 10], metavar="784,512,512,10",
         help="of the network (default: 784,512,512,10)",
     )  # fmt: skip
     group.add_argument("--batch-size", type=int, default=128, help="rows (default: 128)")
@@ -76,8 +77,6 @@ def run_bench(options: argparse.Namespace) -> str:
 
 
 def _measure(options: argparse.Namespace, client: Any, p: int) -> dict[str, float]:
-    from course_lib.parallel.training import train
-
     batch = options.batch_size * (p if options.scaling == "weak" else 1)
     rng = np.random.default_rng(0)
     net = mlp(options.sizes)
@@ -89,7 +88,7 @@ def _measure(options: argparse.Namespace, client: Any, p: int) -> dict[str, floa
         theta=net.init(rng, dtype=np.dtype(options.dtype)),
         epochs=options.steps,  # of one batch each
         batch_size=batch,
-        strategy=cli_options.strategy(options.strategy),
+        strategy=options.strategy,
         workers=p,
         client=client,
         comm=options.comm,

@@ -15,6 +15,8 @@ from course_lib import optimizers
 from course_lib.cli.cluster import add_cluster, opened
 from course_lib.cli.data import add_data, load
 from course_lib.network import mlp
+from course_lib.parallel import search
+from course_lib.parallel.search import Candidate, Integers, LogUniform, Uniform
 from course_lib.registry import lookup
 
 _READ = {"lr": float, "batch_size": int, "width": int, "depth": int, "dropout": float}
@@ -35,8 +37,6 @@ class Build:
 
     def __call__(self, config: dict[str, Any]) -> Any:
         """Return the candidate."""
-        from course_lib.parallel.search import Candidate
-
         c = _DEFAULT | config
         sizes = [self.features, *[c["width"]] * c["depth"], self.classes]
         net = mlp(sizes, dropout=c["dropout"])
@@ -74,8 +74,6 @@ def add_search(commands: Any) -> None:
 
 def run_search(options: argparse.Namespace) -> str:
     """Search; return what to print."""
-    from course_lib.parallel import search
-
     data, space = load(options), dict(_read(text) for text in options.tries)
     if isinstance(data.train, Path) or isinstance(data.train[0], str):
         raise ValueError(
@@ -107,8 +105,6 @@ def run_search(options: argparse.Namespace) -> str:
 
 
 def _read(text: str) -> tuple[str, Any]:
-    from course_lib.parallel.search import Integers, LogUniform, Uniform
-
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
     lookup("hyper-parameter", name, _DEFAULT)

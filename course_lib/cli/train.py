@@ -11,11 +11,13 @@ import json
 from typing import Any
 
 from course_lib import optimizers
-from course_lib.cli import options as cli_options
 from course_lib.cli.cluster import add_cluster, opened
 from course_lib.cli.data import add_data, load
+from course_lib.cli.options import sizes
 from course_lib.early_stopping import EarlyStopping
 from course_lib.network import mlp
+from course_lib.parallel import train
+from course_lib.parallel.strategies import STRATEGIES, parse
 
 
 def add_train(commands: Any) -> None:
@@ -26,7 +28,7 @@ def add_train(commands: Any) -> None:
     add_data(command)
     group = command.add_argument_group("network and training")
     group.add_argument(
-        "--sizes", type=cli_options.sizes, metavar="64,32,10",
+        "--sizes", type=sizes, metavar="64,32,10",
         help="inputs, hidden units, classes (default: one hidden layer of 32)",
     )  # fmt: skip
     group.add_argument("--activation", default="relu", help="of the hidden layers (default: relu)")
@@ -47,7 +49,7 @@ def add_train(commands: Any) -> None:
     group.add_argument("--patience", type=int, metavar="EPOCHS", help="stop early after so many")
     group.add_argument(
         "--strategy", default="sync", metavar="NAME[:NUMBER]",
-        help=f"{', '.join(cli_options.STRATEGIES.values())} (default: sync)",
+        help=f"{', '.join(kind.form for kind in STRATEGIES.values())} (default: sync)",
     )  # fmt: skip
     add_cluster(command)
     group = command.add_argument_group("checkpoints and output")
@@ -63,8 +65,6 @@ def add_train(commands: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> str:
     """Train; return what to print."""
-    from course_lib.parallel.training import train
-
     data = load(options)
     net = mlp(
         options.sizes or [data.features, 32, data.classes],
@@ -80,7 +80,7 @@ def run_train(options: argparse.Namespace) -> str:
     if options.patience is not None:
         metric = "loss" if data.validation is None else "val_loss"
         stop = EarlyStopping(patience=options.patience, metric=metric)
-    chosen = cli_options.strategy(options.strategy)
+    strategy = parse(options.strategy)
     optimizer = optimizers.get(options.optimizer, options.lr)
     with opened(options) as client:
         result = train(
@@ -89,7 +89,7 @@ def run_train(options: argparse.Namespace) -> str:
             optimizer=optimizer,
             epochs=options.epochs,
             batch_size=options.batch_size,
-            strategy=chosen,
+            strategy=strategy,
             workers=options.workers,
             client=client,
             comm=options.comm,
@@ -117,7 +117,7 @@ def run_train(options: argparse.Namespace) -> str:
             "workers": len(result.timing),
             "restarts": result.restarts,
             "seconds": result.seconds,
-            "strategy": repr(chosen),
+            "strategy": repr(strategy),
             "optimizer": repr(optimizer),
             "checkpoint": options.checkpoint,
         }

@@ -7,7 +7,7 @@ import pytest
 
 from course_lib import SGD, Adam, fit, mlp
 from course_lib.gradcheck import numerical_gradient, relative_error
-from course_lib.parallel import SyncSGD, shard, train
+from course_lib.parallel import shard, train
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
 
@@ -49,17 +49,12 @@ def test_the_gradients_of_the_shards_add_up_to_the_gradient_of_the_mean_loss(cas
         lambda t: sum(_row_loss(net, t, x, y, i) for i in range(7)) / 7, theta
     )
 
-    def rank(comm):
-        gradient = np.empty_like(theta)
-        optimizer = SGD(1.0)
-        SyncSGD().step(
-            comm, net, optimizer, theta.copy(), optimizer.init(theta), x, y, np.arange(7),
-            gradient=gradient,
-        )  # fmt: skip
-        return gradient
-
-    for gradient in run_threads(p, rank):
-        assert relative_error(gradient, truth) < 1e-7
+    result = train(
+        net, (x, y), theta=theta, optimizer=SGD(1.0), epochs=1, batch_size=7, workers=p,
+        comm="inprocess",
+    )  # fmt: skip
+    assert result.replicas_identical
+    assert relative_error(theta - result.theta, truth) < 1e-7  # a step of 1 is the gradient
 
 
 @pytest.mark.equation("eq-data-parallel-replicas")

@@ -13,9 +13,11 @@ from course_lib.parallel import shard
 from course_lib.parallel.collectives import (
     all_agree,
     all_gather,
+    all_gather_object,
     all_reduce,
     barrier,
     broadcast,
+    broadcast_object,
     reduce_scatter,
 )
 from course_lib.parallel.comm import run_threads
@@ -169,6 +171,64 @@ def test_all_gather_brings_arrays_of_any_shape_in_p_times_p_minus_1_messages(siz
     assert sum(messages for *_, messages in results) == size * (size - 1)
 
 
+def facts(rank):
+    """Another object on each rank, and another length."""
+    return {"host": "ä" * rank, "gpus": [rank, None], "half": rank / 2 + 0.1, "first": rank == 0}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_objects_of_all_ranks_are_the_same_on_every_rank(size):
+    def fn(comm):
+        own = facts(comm.rank)
+        gathered = all_gather_object(comm, own)
+        return gathered, gathered[comm.rank] is own, comm.counters.messages
+
+    results = run_threads(size, fn)
+    assert all(gathered == [facts(rank) for rank in range(size)] for gathered, *_ in results)
+    assert not any(same for _, same, _ in results)  # this rank's entry is a copy, too
+    assert sum(messages for *_, messages in results) == size * (size - 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_roots_object_is_the_same_on_every_rank_in_p_minus_1_messages(size):
+    for root in range(size):
+
+        def fn(comm, root=root):
+            # What others pass is not looked at: it has no form in JSON.
+            thing = facts(root) if comm.rank == root else object()
+            return broadcast_object(comm, thing, root=root), comm.counters.messages
+
+        results = run_threads(size, fn)
+        assert all(thing == facts(root) for thing, _ in results)
+        assert sum(messages for _, messages in results) == size - 1
+
+
+@pytest.mark.parametrize("thing", [None, False, 0, -1.5e-300, 2**70, "", "\0", [], {}, [[{}]]])
+def test_the_smallest_and_the_strangest_objects_arrive_as_they_are(thing):
+    def fn(comm):
+        return [*all_gather_object(comm, thing), broadcast_object(comm, thing)]
+
+    for found in run_threads(2, fn):
+        assert found == [thing] * 3
+        assert {type(f) for f in found} == {type(thing)}
+
+
+def test_objects_without_a_form_in_json_are_refused():
+    circle = []
+    circle.append(circle)
+    for thing, what in (
+        (np.zeros(2), "ndarray"),
+        ({1, 2}, "set"),
+        (circle, "Circular"),
+        (b"", "b"),
+    ):
+        match = rf"can not be sent as JSON \(.*{what}.*\); expected None, booleans, numbers, stri"
+        with pytest.raises(RankFailed, match=f"all_gather_object: the object {match}"):
+            run_threads(2, lambda c, thing=thing: all_gather_object(c, thing))
+        with pytest.raises(RankFailed, match=f"broadcast_object: the object {match}"):
+            run_threads(2, lambda c, thing=thing: broadcast_object(c, thing))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_nobody_leaves_a_barrier_before_everybody_has_come(size):
     come, lock, seen = [], threading.Lock(), []
@@ -226,6 +286,8 @@ def test_unknown_algorithms_and_roots_are_refused():
         run_threads(1, lambda c: reduce_scatter(c, np.zeros(1), "tree"))
     with pytest.raises(RankFailed, match=r"root must be a rank in 0..1, got 2"):
         run_threads(2, lambda c: broadcast(c, np.zeros(1), root=2))
+    with pytest.raises(RankFailed, match=r"broadcast_object: root must be a rank in 0..1, got -1"):
+        run_threads(2, lambda c: broadcast_object(c, 1, root=-1))
 
 
 ANY = settings(max_examples=60, deadline=None, derandomize=True, database=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, 
 
 from course_lib import SGD, Adam, mlp
 from course_lib.data import batches
+from course_lib.layers import Dense
+from course_lib.losses import ALL as LOSSES
+from course_lib.network import Network
 from course_lib.parallel import Compressed, Int8, PowerSGD, SyncSGD, TopK, shard, train
+from course_lib.parallel.strategies import gradient_of
 from course_lib.parallel.strategies.compression import BLOCK, power_step
-from course_lib.parallel.strategies.local_gradient import gradient_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -288,6 +292,45 @@ def test_wrong_options_are_refused():
         PowerSGD(0)
     with pytest.raises(TypeError, match=r"codec must be TopK\(fraction\), Int8\(\) or .* got 0.1"):
         Compressed(0.1)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A layer of one's own: weights of three axes, W (k, n, m), whose k maps are added."""
+
+    k: int
+    n: int
+    m: int
+
+    def width(self, fan_in):
+        return self.m
+
+    def shapes(self):
+        return {"W": (self.k, self.n, self.m)}
+
+    def init(self, rng):
+        return {"W": rng.normal(size=(self.k, self.n, self.m)) / self.n}
+
+    def forward(self, p, x, *, rng=None, empty=None):
+        return x @ p["W"].sum(0), x
+
+    def gradient(self, cache, dy, out):
+        out["W"][...] = cache.T @ dy
+
+    def backward(self, p, cache, dy, *, empty=None):
+        return dy @ p["W"].sum(0).T
+
+
+@pytest.mark.parametrize("layers", [(Mixture(2, 7, 3),), (Dense(7, 6), Mixture(2, 6, 3))])
+@pytest.mark.parametrize("size", [1, 3])
+def test_low_rank_sends_what_is_no_matrix_as_it_is(size, layers):
+    """With a rank that loses nothing of the matrices, all is the serial run."""
+    net = Network(layers, LOSSES["softmax_cross_entropy"])
+    assert PowerSGD(9).message_bytes(net, float) >= 8 * 2 * layers[-1].n * 3
+    parts = run(Compressed(PowerSGD(9)), size, SGD_01, net=net, last=8)
+    after = run(Compressed(PowerSGD(9)), size, SGD_01, net=net, first=8, after=parts[0])
+    assert_equal(after, serial(SGD_01, net=net))
+    assert ("q" in parts[0].extra) == (len(layers) == 2)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sessions import run
 
 from course_lib import SGD, mlp
-from course_lib.parallel import SyncSGD, shard
+from course_lib.parallel import SyncSGD, shard, train
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
 
@@ -24,25 +25,19 @@ def test_shards_are_cut_as_array_split_cuts(n, size):
     assert cut == [part.tolist() for part in np.array_split(rows, size)]
 
 
-def gradient_step(comm, rows=None, algorithm="ordered"):
-    """One step of plain SGD with learning rate 1: theta - new theta is the gradient."""
-    gradient = comm.buffer(NET.n_params, float)
-    rows = np.arange(len(X)) if rows is None else rows
-    loss, theta, _ = SyncSGD(algorithm).step(
-        comm, NET, SGD(1.0), THETA.copy(), SGD(1.0).init(THETA), X, Y, rows, gradient=gradient
-    )
-    return all_reduce(comm, np.array([loss]))[0], theta, gradient
-
-
 @pytest.mark.parametrize("algorithm", ["ordered", "tree"])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 12])  # 12 ranks, 10 rows: two have nothing to do
 def test_a_step_on_p_ranks_is_the_serial_step(size, algorithm):
+    """One step of plain SGD with learning rate 1: theta - new theta is the gradient."""
     loss, expected = NET.loss_and_grad(THETA, X, Y)
-    for got, theta, gradient in run_threads(size, lambda c: gradient_step(c, None, algorithm)):
-        # Sums of 10 rows, taken in another order: a few roundings.
-        assert got == pytest.approx(loss, rel=1e-14)
-        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-14)
-        np.testing.assert_allclose(THETA - theta, expected, rtol=0, atol=1e-14)
+    result = train(
+        NET, (X, Y), theta=THETA, optimizer=SGD(1.0), epochs=1, batch_size=len(X),
+        strategy=SyncSGD(algorithm), workers=size, comm="inprocess",
+    )  # fmt: skip
+    # Sums of 10 rows, taken in another order: a few roundings.
+    assert result.history["loss"] == [pytest.approx(loss, rel=1e-14)]
+    np.testing.assert_allclose(THETA - result.theta, expected, rtol=0, atol=1e-14)
+    assert len(result.digests) == size and result.replicas_identical
 
 
 def test_the_mean_of_means_is_wrong_when_shards_differ_in_size():
@@ -62,8 +57,9 @@ def test_the_mean_of_means_is_wrong_when_shards_differ_in_size():
 def test_a_step_uses_only_the_rows_asked_for_in_their_order():
     rows = np.array([7, 2, 2, 5])
     _, expected = NET.loss_and_grad(THETA, X[rows], Y[rows])
-    for _, _, gradient in run_threads(3, lambda c: gradient_step(c, rows)):
-        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-14)
+    data = {"net": NET, "x": X, "y": Y, "theta": THETA}
+    for part in run(SyncSGD("ordered"), 3, SGD(1.0), rows=rows, last=1, **data):
+        np.testing.assert_allclose(THETA - part.theta, expected, rtol=0, atol=1e-14)
 
 
 def test_unknown_algorithms_are_refused_when_the_strategy_is_made():

@@ -14,7 +14,7 @@ import pytest
 from course_lib import SGD, Adam, EarlyStopping, mlp
 from course_lib.checkpoint import CheckpointError, latest_valid
 from course_lib.checkpoint import load as load_checkpoint
-from course_lib.parallel import Event, train
+from course_lib.parallel import Event, Strategy, train
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import (
     CheckpointMismatch,
@@ -47,7 +47,7 @@ def parallel(folder=None, workers=2, optimizer=None, **options):
 
 
 @dataclass(frozen=True)
-class Fragile:
+class Fragile(Strategy):
     """A strategy whose rank 1 fails before some steps, once each; named as the one it wraps."""
 
     strategy: object
@@ -342,7 +342,7 @@ def test_a_checkpoint_of_other_data_or_of_no_training_is_refused(tmp_path):
 
 
 @dataclass(frozen=True)
-class Remembers:
+class Remembers(Strategy):
     """Plain steps with a memory per rank, which changes them."""
 
     strategy: object

@@ -42,15 +42,7 @@ _give_way: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0)
 
 
 class Barrier:
-    """One rank's view of the counters.
-
-    Parameters
-    ----------
-    comm : Comm
-        Who this rank is, how long it waits, and whether the run has been stopped.
-    memory : memoryview
-        ``comm.size * LINE`` shared bytes of zeros.
-    """
+    """One rank's view of the counters, ``comm.size * LINE`` shared bytes of zeros."""
 
     def __init__(self, comm: Comm, memory: memoryview) -> None:
         self._comm = comm

@@ -20,35 +20,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from course_lib.parallel.channels.hierarchical import Hierarchical
 from course_lib.parallel.channels.shared_memory import SharedMemory
-from course_lib.parallel.collectives import all_gather
+from course_lib.parallel.collectives import all_gather_object
 from course_lib.parallel.comm import Comm, Counters
 from course_lib.parallel.errors import ParallelError
 from course_lib.registry import lookup
 
 CHANNELS = ("auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl")
-
-
-def choose(hosts: Sequence[str]) -> str:
-    """Return the name of the channel for ranks on these hosts.
-
-    Parameters
-    ----------
-    hosts : sequence of str
-        The host of each rank.
-
-    Examples
-    --------
-    >>> choose(["a", "a"]), choose(["a", "b"]), choose(["a", "b", "a"]), choose(["a"])
-    ('shared_memory', 'dask', 'hierarchical', 'dask')
-    """
-    distinct = len(set(hosts))
-    if distinct == len(hosts):
-        return "dask"
-    return "shared_memory" if distinct == 1 else "hierarchical"
 
 
 @contextmanager
@@ -80,8 +59,7 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
         return
     hosts: list[str] = []
     if chosen in ("auto", "hierarchical"):
-        name = np.frombuffer((host or host_name()).encode(), np.uint8)
-        hosts = [array.tobytes().decode() for array in all_gather(base, name)]
+        hosts = all_gather_object(base, host or host_name())
     over: Any = None
     if channel != "auto":
         over = _make(base, chosen, hosts)
@@ -98,31 +76,23 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
         over.close()
 
 
-def host_name() -> str:
-    """Return what only processes that can share memory have in common, as far as can be told."""
-    parts = [socket.gethostname()]
-    # Hosts may have the same name: containers, copies of a virtual machine. The kernel's number is
-    # new at each start of it; containers of one machine differ in their processes' namespace.
-    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        with suppress(OSError):
-            link = os.path.islink(path)
-            parts.append(os.readlink(path) if link else _read(path))
-    return " ".join(parts)
+def choose(hosts: Sequence[str]) -> str:
+    """Return the name of the channel for ranks on these hosts.
 
+    Parameters
+    ----------
+    hosts : sequence of str
+        The host of each rank.
 
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()
-
-
-def _make(base: Comm, channel: str, hosts: Sequence[str]) -> Any:
-    if channel == "shared_memory":
-        return SharedMemory(base)
-    if channel == "hierarchical":
-        return Hierarchical(base, hosts)
-    from course_lib.parallel.channels.torch_comm import TorchComm
-
-    return TorchComm(base, backend=channel)
+    Examples
+    --------
+    >>> choose(["a", "a"]), choose(["a", "b"]), choose(["a", "b", "a"]), choose(["a"])
+    ('shared_memory', 'dask', 'hierarchical', 'dask')
+    """
+    distinct = len(set(hosts))
+    if distinct == len(hosts):
+        return "dask"
+    return "shared_memory" if distinct == 1 else "hierarchical"
 
 
 @dataclass(frozen=True)
@@ -148,3 +118,30 @@ class OnChannel:
         with connected(comm, self.channel) as channel:
             channel.counters = Counters()  # what it took to get here is not the program's
             return self.fn(channel, *args, **kwargs)
+
+
+def host_name() -> str:
+    """Return what only processes that can share memory have in common, as far as can be told."""
+    parts = [socket.gethostname()]
+    # Hosts may have the same name: containers, copies of a virtual machine. The kernel's number is
+    # new at each start of it; containers of one machine differ in their processes' namespace.
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with suppress(OSError):
+            link = os.path.islink(path)
+            parts.append(os.readlink(path) if link else _read(path))
+    return " ".join(parts)
+
+
+def _make(base: Comm, channel: str, hosts: Sequence[str]) -> Any:
+    if channel == "shared_memory":
+        return SharedMemory(base)
+    if channel == "hierarchical":
+        return Hierarchical(base, hosts)
+    from course_lib.parallel.channels.torch_comm import TorchComm
+
+    return TorchComm(base, backend=channel)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()

@@ -5,14 +5,12 @@ Chapter: PyTorch DDP on Dask.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
-from course_lib.parallel.collectives import all_gather
+from course_lib.parallel.collectives import all_gather_object
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import ParallelError
 from course_lib.registry import lookup
@@ -38,8 +36,7 @@ def own_device(comm: Comm, device: str = "auto") -> torch.device:
     lookup("device", device, dict.fromkeys(DEVICES))
     if device == "cpu":
         return torch.device("cpu")
-    mine = np.frombuffer(json.dumps(_visible()).encode(), np.uint8)
-    index = choose_devices([json.loads(a.tobytes()) for a in all_gather(comm, mine)], device)
+    index = choose_devices(all_gather_object(comm, _visible()), device)
     if index is None:
         return torch.device("cpu")
     torch.cuda.set_device(index[comm.rank])

@@ -13,8 +13,7 @@ from typing import Any
 
 from course_lib.arrays import Array
 from course_lib.parallel.channels.shared_memory import SharedMemory
-from course_lib.parallel.collectives import all_agree
-from course_lib.parallel.collectives.algorithms import ALL_REDUCE
+from course_lib.parallel.collectives import ALL_REDUCE, all_agree
 from course_lib.parallel.comm import Comm, Layered, Reduces, SubComm
 from course_lib.parallel.errors import ParallelError
 from course_lib.registry import lookup

@@ -19,9 +19,7 @@ import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from course_lib.parallel.collectives import all_agree, broadcast
+from course_lib.parallel.collectives import all_agree, broadcast_object
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import ParallelError
 
@@ -54,19 +52,16 @@ class Segment:
         self._fd = -1
         self._maps: dict[int, mmap.mmap] = {}
         self._named: Path | None = None
-        problem = ""
-        # What rank 0 tells the others: a random number at the start of the file, and its path. The
-        # number, because in another container the path would name another file.
-        hello = np.zeros(_TOKEN + 512, np.uint8)
+        problem, place = "", None
         try:
             if comm.rank == 0:
                 try:
-                    hello[:] = np.frombuffer(self._create(control).ljust(len(hello), b"\0"), "u1")
+                    place = self._create(control)
                 except (OSError, ParallelError) as error:
                     problem = str(error)
-            broadcast(comm, hello)
+            place = broadcast_object(comm, place)
             if comm.rank > 0:
-                problem = self._open(hello.tobytes())
+                problem = "rank 0 could not make it" if place is None else self._open(*place)
             opened = all_agree(comm, not problem)
         except BaseException:
             self.close()
@@ -85,7 +80,11 @@ class Segment:
         self.control = self.map(0, control)
         self._next = (comm.rank + 1) * _REGION
 
-    def _create(self, control: int) -> bytes:
+    def _create(self, control: int) -> tuple[str, str]:
+        """Make the file; return its path, and a random number that stands at its start.
+
+        The number, because in another container the path would name another file.
+        """
         without_name: int = getattr(os, "O_TMPFILE", 0)  # Linux has it
         if without_name and os.path.isdir("/dev/shm"):
             self._fd = os.open("/dev/shm", os.O_RDWR | without_name, 0o600)
@@ -96,16 +95,14 @@ class Segment:
         token = os.urandom(_TOKEN)
         self._reserve(0, control)
         os.pwrite(self._fd, token, 0)
-        return token + path.encode()
+        return path, token.hex()
 
-    def _open(self, hello: bytes) -> str:
+    def _open(self, path: str, token: str) -> str:
         """Open the file of rank 0; return what went wrong, or nothing."""
-        token, path = hello[:_TOKEN], hello[_TOKEN:].rstrip(b"\0").decode()
-        if not path:
-            return "rank 0 could not make it"
         try:
             self._fd = os.open(path, os.O_RDWR)
-            return "" if os.pread(self._fd, _TOKEN, 0) == token else f"{path} is another file"
+            found = os.pread(self._fd, _TOKEN, 0).hex()
+            return "" if found == token else f"{path} is another file"
         except OSError as error:
             return str(error)
 

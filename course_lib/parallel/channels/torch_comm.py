@@ -22,8 +22,7 @@ from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
 
 from course_lib.arrays import Array
 from course_lib.parallel.channels.devices import own_device
-from course_lib.parallel.collectives import all_agree, broadcast
-from course_lib.parallel.collectives.algorithms import ordered_all_reduce
+from course_lib.parallel.collectives import all_agree, all_reduce, broadcast_object
 from course_lib.parallel.comm import Comm, Layered, Reduces
 from course_lib.parallel.errors import ParallelError, WorkerLost, at_step, in_vain
 from course_lib.registry import lookup
@@ -99,22 +98,18 @@ class TorchComm(Layered, Reduces):
 
     def _meet(self, host: str, port: int, timeout: timedelta) -> TCPStore:
         """Open the store on rank 0, tell the others where, and connect them."""
-        where = np.zeros(256, np.uint8)
         if self.rank == 0:
             # Rank 0 must not wait for the others here: they do not know the port yet.
             store = TCPStore(host, port, self.size, True, timeout, wait_for_workers=False)
-            text = f"{host} {store.port}".encode()
-            where[: len(text)] = np.frombuffer(text, np.uint8)
-        broadcast(self._base, where)
-        if self.rank == 0:
+            broadcast_object(self._base, [host, store.port])
             return store
-        host, number = where.tobytes().rstrip(b"\0").decode().split()
-        return TCPStore(host, int(number), self.size, False, timeout)
+        host, port = broadcast_object(self._base)
+        return TCPStore(host, port, self.size, False, timeout)
 
     def native_all_reduce(self, array: Array) -> None:
         """See :class:`~course_lib.parallel.comm.Reduces`; `array` must be C-contiguous."""
         if array.dtype not in _DTYPES:
-            ordered_all_reduce(self._base, array)
+            all_reduce(self._base, array, "ordered")
             return
         # Nothing to add is nothing to wait for, to gloo; but this is a barrier, too.
         numbers = torch.from_numpy(array.reshape(-1)) if array.size else torch.zeros(1)

@@ -43,12 +43,22 @@ def shard(n: int, rank: int, size: int) -> slice:
 
 def tree_broadcast(comm: Comm, array: Array, root: int, tag: Tag = "broadcast") -> None:
     """Copy from `root`: in each round, all ranks that have the data send it to one more."""
-    position = (comm.rank - root) % comm.size
+    source, targets = tree_links(comm, root)
+    if source is not None:
+        array[...] = receive_like(comm, source, tag, array)
+    for target in targets:
+        comm.send(target, tag, array)
+
+
+def tree_links(comm: Comm, root: int) -> tuple[int | None, list[int]]:
+    """Return from whom a rank has what `root` sends, None for root, and to whom it sends it on."""
+    position, source, targets = (comm.rank - root) % comm.size, None, list[int]()
     for distance in _doublings(comm.size):
         if distance <= position < 2 * distance:
-            array[...] = receive_like(comm, (comm.rank - distance) % comm.size, tag, array)
+            source = (comm.rank - distance) % comm.size
         elif position < distance and position + distance < comm.size:
-            comm.send((comm.rank + distance) % comm.size, tag, array)
+            targets.append((comm.rank + distance) % comm.size)
+    return source, targets
 
 
 def ordered_all_reduce(comm: Comm, array: Array) -> None:

@@ -1,22 +1,24 @@
-"""Collectives: operations in which every rank takes part, written once on send and recv.
-
-Every rank must call the same collectives in the same order with arrays of the same shape; a rank
-that leaves one out makes the others wait until their timeout. Results are the same bits on every
-rank.
+"""The collectives: sums, copies, votes, and small objects, on the patterns in `algorithms`.
 
 Chapter: data parallelism.
 """
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.parallel.collectives.algorithms import ALL_REDUCE, REDUCE_SCATTER, tree_broadcast
+from course_lib.parallel.collectives.algorithms import (
+    ALL_REDUCE,
+    REDUCE_SCATTER,
+    tree_broadcast,
+    tree_links,
+)
 from course_lib.parallel.comm import Comm, Reduces
 from course_lib.registry import lookup
-
-__all__ = ["all_agree", "all_gather", "all_reduce", "barrier", "broadcast", "reduce_scatter"]
 
 
 def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
@@ -65,7 +67,7 @@ def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
     [array([111.]), array([111.]), array([111.])]
     """
     reduce = lookup("all_reduce algorithm", algorithm, ALL_REDUCE)
-    check_buffer(array, "all_reduce")
+    _check_buffer(array, "all_reduce")
     contiguous = np.asarray(array, order="C")
     reduce(comm, contiguous)
     if contiguous is not array:
@@ -112,7 +114,7 @@ def reduce_scatter(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
     [array([2., 4.]), array([6.])]
     """
     reduce = lookup("reduce_scatter algorithm", algorithm, REDUCE_SCATTER)
-    check_buffer(array, "reduce_scatter")
+    _check_buffer(array, "reduce_scatter")
     if not array.flags.c_contiguous:
         raise ValueError(
             f"reduce_scatter: the array of shape {array.shape} must be C-contiguous, because a "
@@ -120,15 +122,6 @@ def reduce_scatter(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
         )
     reduce(comm, array)
     return np.array_split(array.reshape(-1), comm.size)[comm.rank]
-
-
-def check_buffer(array: Array, where: str) -> None:
-    """Raise unless `array` can be overwritten."""
-    if not isinstance(array, np.ndarray) or not array.flags.writeable:
-        kind = "a read-only array" if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(
-            f"{where} works in place and needs a writable NumPy array, got {kind}; pass a copy."
-        )
 
 
 def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
@@ -162,9 +155,8 @@ def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
     >>> run_threads(2, lambda comm: broadcast(comm, np.array([comm.rank + 5.0])))
     [array([5.]), array([5.])]
     """
-    if not 0 <= root < comm.size:
-        raise ValueError(f"broadcast: root must be a rank in 0..{comm.size - 1}, got {root}.")
-    check_buffer(array, "broadcast")
+    _check_root(comm, root, "broadcast")
+    _check_buffer(array, "broadcast")
     tree_broadcast(comm, array, root)
     return array
 
@@ -228,6 +220,113 @@ def all_agree(comm: Comm, flag: bool) -> bool:
     """
     votes = np.array([int(flag)])
     return bool(all_reduce(comm, votes, _quickest(comm))[0] == comm.size)
+
+
+def all_gather_object(comm: Comm, thing: Any) -> list[Any]:
+    """Give every rank the objects of all ranks; they travel as JSON.
+
+    The messages are those of :func:`all_gather`, which is for what is large: arrays.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator.
+    thing : object
+        None, booleans, numbers, strings, and lists and dictionaries of them, with strings as keys;
+        a tuple arrives as a list.
+
+    Returns
+    -------
+    list of object
+        By rank, the same on every rank.
+
+    Raises
+    ------
+    TypeError
+        If an object has no form in JSON.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.comm import run_threads
+    >>> run_threads(2, lambda comm: all_gather_object(comm, {"host": "ab"[comm.rank]}))[0]
+    [{'host': 'a'}, {'host': 'b'}]
+    """
+    return [_decoded(data) for data in all_gather(comm, _encoded(thing, "all_gather_object"))]
+
+
+def broadcast_object(comm: Comm, thing: Any = None, *, root: int = 0) -> Any:
+    """Give every rank the object of rank `root`; it travels as JSON.
+
+    The messages are those of :func:`broadcast`, but only `root` need know how long they are.
+
+    Parameters
+    ----------
+    comm : Comm
+        This rank's communicator.
+    thing : object
+        On `root`, as for :func:`all_gather_object`; not looked at elsewhere.
+    root : int
+        The rank that has the object.
+
+    Returns
+    -------
+    object
+        A copy of it, the same on every rank.
+
+    Raises
+    ------
+    TypeError
+        If the object has no form in JSON.
+    ValueError
+        If `root` is not a rank.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.comm import run_threads
+    >>> def tell(comm):
+    ...     return broadcast_object(comm, ["localhost", 8786] if comm.rank == 0 else None)
+    >>> run_threads(3, tell)
+    [['localhost', 8786], ['localhost', 8786], ['localhost', 8786]]
+    """
+    _check_root(comm, root, "broadcast_object")
+    source, targets = tree_links(comm, root)
+    if source is None:
+        data = _encoded(thing, "broadcast_object")
+    else:
+        data = comm.recv(source, "broadcast_object")
+    for target in targets:
+        comm.send(target, "broadcast_object", data)
+    return _decoded(data)
+
+
+def _check_buffer(array: Array, where: str) -> None:
+    """Raise unless `array` can be overwritten."""
+    if not isinstance(array, np.ndarray) or not array.flags.writeable:
+        kind = "a read-only array" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(
+            f"{where} works in place and needs a writable NumPy array, got {kind}; pass a copy."
+        )
+
+
+def _check_root(comm: Comm, root: int, where: str) -> None:
+    if not 0 <= root < comm.size:
+        raise ValueError(f"{where}: root must be a rank in 0..{comm.size - 1}, got {root}.")
+
+
+def _encoded(thing: Any, where: str) -> Array:
+    """Return an object's JSON, as bytes in an array."""
+    try:
+        return np.frombuffer(json.dumps(thing).encode(), np.uint8)
+    except (TypeError, ValueError) as error:  # ValueError: it contains itself
+        raise TypeError(
+            f"{where}: the object can not be sent as JSON ({error}); expected None, booleans, "
+            "numbers, strings, and lists and dictionaries of them. Send arrays with all_gather "
+            "or broadcast."
+        ) from error
+
+
+def _decoded(data: Array) -> Any:
+    return json.loads(data.tobytes())
 
 
 def _quickest(comm: Comm) -> str:

@@ -1,8 +1,6 @@
 """What parallel training can give and what it costs, in formulas of a line each.
 
-Times are seconds, memory is bytes, p is the number of ranks. The laws of speed-up, the model of a
-channel, its fit to measurements, the traffic and the memory of a rank, and the prediction of a step
-stand in files of their own, and are found here too.
+Times are seconds, memory is bytes, p is the number of ranks.
 
 Chapters: where the time goes; collectives.
 """

@@ -3,7 +3,9 @@ r"""What a message costs: :math:`\alpha` seconds to start it, and :math:`\beta` 
 From these two numbers of a channel follows the time of every collective, because each is a chain
 of messages: so many one after another, carrying so many bytes. The additions are not counted; on
 one machine they go along with the copying. All ranks are taken to send and receive at once, which
-p ranks on fewer than p cores do not.
+p ranks on fewer than p cores do not. :func:`fit_alpha_beta` finds the two numbers from the times of
+messages of several sizes; :func:`traffic` counts what each rank sends, which the counters of a
+communicator (``comm.counters``) show after a real run.
 
 Chapter: collectives.
 """
@@ -19,33 +21,6 @@ import numpy as np
 
 from course_lib.arrays import Array, check_integer
 from course_lib.registry import lookup
-
-
-def _rounds(p: int) -> int:
-    """Return ceil(log2 p) in integers: log2 of a float may land on the wrong side."""
-    return (p - 1).bit_length()
-
-
-def _doubling_rounds(p: int) -> int:
-    """Count rounds of pairs; ranks beyond a power of two hand in before and are told after."""
-    power = 1 << (p.bit_length() - 1)
-    return _rounds(power) + (2 if p > power else 0)
-
-
-# Name -> p -> (messages in the longest chain, bytes along it in units of n). p ranks, n bytes.
-CHAINS: dict[str, Callable[[int], tuple[int, float]]] = {
-    "ordered": lambda p: (2 * (p - 1), 2 * (p - 1)),
-    "tree": lambda p: (2 * _rounds(p), 2 * _rounds(p)),
-    "ring": lambda p: (2 * (p - 1), 2 * (p - 1) / p),
-    "recursive_doubling": lambda p: (_doubling_rounds(p), _doubling_rounds(p)),
-}
-"""How long the longest chain of messages of each all-reduce is.
-
-Examples
---------
->>> {name: chain(4) for name, chain in CHAINS.items()}
-{'ordered': (6, 6), 'tree': (4, 4), 'ring': (6, 1.5), 'recursive_doubling': (2, 2)}
-"""
 
 
 @dataclass(frozen=True)
@@ -161,26 +136,6 @@ class AlphaBeta:
         return messages * self.alpha + volume * n * self.beta
 
 
-def _check_ranks(p: int) -> int:
-    return check_integer(p, where="AlphaBeta", name="p (the number of ranks)", at_least=1)
-
-
-class AlphaBetaFit(NamedTuple):
-    """A fitted channel, and how far the measurements are from it.
-
-    Attributes
-    ----------
-    model : AlphaBeta
-        The channel.
-    error : float
-        Root mean square of the relative errors, (model - measured) / measured: 0.1 means that
-        the model is off by 10 % where it was fitted.
-    """
-
-    model: AlphaBeta
-    error: float
-
-
 def fit_alpha_beta(measurements: Sequence[tuple[float, float]]) -> AlphaBetaFit:
     r"""Find the channel that comes nearest to measured times, in relative terms.
 
@@ -211,7 +166,7 @@ def fit_alpha_beta(measurements: Sequence[tuple[float, float]]) -> AlphaBetaFit:
     >>> fit_alpha_beta([(0, 1e-3), (1_000_000, 3e-3), (2_000_000, 5e-3)]).model
     AlphaBeta(alpha=0.001, beta=2e-09)
     """
-    sizes, times = _check(measurements)
+    sizes, times = _measured(measurements)
     scale = sizes.max()  # else the two columns would differ by a factor of millions
     columns = np.stack([np.ones_like(sizes), sizes / scale], axis=1) / times[:, None]
     # Two unknowns: if one would be negative, the best admissible point has it at zero.
@@ -225,31 +180,20 @@ def fit_alpha_beta(measurements: Sequence[tuple[float, float]]) -> AlphaBetaFit:
     return AlphaBetaFit(AlphaBeta(float(alpha), float(beta)), errors[best])
 
 
-def _check(measurements: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
-    table = np.asarray(measurements, dtype=float)
-    if table.ndim != 2 or table.shape[1] != 2:
-        raise ValueError(
-            "fit_alpha_beta: measurements must be pairs (bytes, seconds), got an array of shape "
-            f"{table.shape}."
-        )
-    sizes, times = table.T
-    if not (np.isfinite(table).all() and (sizes >= 0).all() and (times > 0).all()):
-        raise ValueError(
-            "fit_alpha_beta: sizes must be >= 0 and times > 0, all finite; a time of 0 means that "
-            "the clock is too coarse: time many messages together."
-        )
-    if len(set(sizes.tolist())) < 2:
-        raise ValueError(
-            "fit_alpha_beta: one size cannot tell latency from bandwidth; measure at least two."
-        )
-    return sizes, times
+class AlphaBetaFit(NamedTuple):
+    """A fitted channel, and how far the measurements are from it.
 
+    Attributes
+    ----------
+    model : AlphaBeta
+        The channel.
+    error : float
+        Root mean square of the relative errors, (model - measured) / measured: 0.1 means that
+        the model is off by 10 % where it was fitted.
+    """
 
-class Traffic(NamedTuple):
-    """What one rank sends; bytes of array data only."""
-
-    messages: int
-    bytes: float
+    model: AlphaBeta
+    error: float
 
 
 def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
@@ -293,6 +237,40 @@ def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
     return [Traffic(m, m * part) for m in (count(rank, p) for rank in range(p))]
 
 
+class Traffic(NamedTuple):
+    """What one rank sends; bytes of array data only."""
+
+    messages: int
+    bytes: float
+
+
+# Name -> p -> (messages in the longest chain, bytes along it in units of n). p ranks, n bytes.
+CHAINS: dict[str, Callable[[int], tuple[int, float]]] = {
+    "ordered": lambda p: (2 * (p - 1), 2 * (p - 1)),
+    "tree": lambda p: (2 * _rounds(p), 2 * _rounds(p)),
+    "ring": lambda p: (2 * (p - 1), 2 * (p - 1) / p),
+    "recursive_doubling": lambda p: (_doubling_rounds(p), _doubling_rounds(p)),
+}
+"""How long the longest chain of messages of each all-reduce is.
+
+Examples
+--------
+>>> {name: chain(4) for name, chain in CHAINS.items()}
+{'ordered': (6, 6), 'tree': (4, 4), 'ring': (6, 1.5), 'recursive_doubling': (2, 2)}
+"""
+
+
+def _rounds(p: int) -> int:
+    """Return ceil(log2 p) in integers: log2 of a float may land on the wrong side."""
+    return (p - 1).bit_length()
+
+
+def _doubling_rounds(p: int) -> int:
+    """Count rounds of pairs; ranks beyond a power of two hand in before and are told after."""
+    power = 1 << (p.bit_length() - 1)
+    return _rounds(power) + (2 if p > power else 0)
+
+
 def _ordered(rank: int, p: int) -> int:
     return p - 1 if rank == 0 else 1
 
@@ -323,3 +301,27 @@ _MESSAGES: dict[str, Callable[[int, int], int]] = {
     "ring": _ring,
     "recursive_doubling": _recursive_doubling,
 }
+
+
+def _check_ranks(p: int) -> int:
+    return check_integer(p, where="AlphaBeta", name="p (the number of ranks)", at_least=1)
+
+
+def _measured(measurements: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
+    table = np.asarray(measurements, dtype=float)
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise ValueError(
+            "fit_alpha_beta: measurements must be pairs (bytes, seconds), got an array of shape "
+            f"{table.shape}."
+        )
+    sizes, times = table.T
+    if not (np.isfinite(table).all() and (sizes >= 0).all() and (times > 0).all()):
+        raise ValueError(
+            "fit_alpha_beta: sizes must be >= 0 and times > 0, all finite; a time of 0 means that "
+            "the clock is too coarse: time many messages together."
+        )
+    if len(set(sizes.tolist())) < 2:
+        raise ValueError(
+            "fit_alpha_beta: one size cannot tell latency from bandwidth; measure at least two."
+        )
+    return sizes, times

@@ -1,10 +1,8 @@
-"""What parallel training can give and what it costs, in formulas of a line each.
+"""Laws of a line each: of speed-up, of memory, of a pipeline's bubble, of when to save.
 
-Times are seconds, memory is bytes, p is the number of ranks. The laws of speed-up, the model of a
-channel, its fit to measurements, the traffic and the memory of a rank, and the prediction of a step
-stand in files of their own, and are found here too.
+Times are seconds, memory is bytes, p is the number of ranks.
 
-Chapters: where the time goes; collectives.
+Chapter: where the time goes.
 """
 
 from __future__ import annotations
@@ -53,10 +51,6 @@ def amdahl(serial_fraction: float, p: int) -> float:
     --------
     >>> [round(amdahl(0.1, p), 2) for p in (1, 2, 10, 1000)]
     [1.0, 1.82, 5.26, 9.91]
-
-    Notes
-    -----
-    Chapter: where the time goes.
     """
     _check_fraction(serial_fraction, p, "amdahl")
     return 1 / (serial_fraction + (1 - serial_fraction) / p)
@@ -87,10 +81,6 @@ def gustafson(serial_fraction: float, p: int) -> float:
     --------
     >>> [round(gustafson(0.1, p), 2) for p in (1, 2, 10, 1000)]
     [1.0, 1.9, 9.1, 900.1]
-
-    Notes
-    -----
-    Chapter: where the time goes.
     """
     _check_fraction(serial_fraction, p, "gustafson")
     return serial_fraction + (1 - serial_fraction) * p
@@ -125,37 +115,11 @@ def karp_flatt(speedup: float, workers: int) -> float:
     --------
     >>> [round(karp_flatt(speedup, p), 3) for speedup, p in ((1.82, 2), (3.08, 4), (4.7, 8))]
     [0.099, 0.1, 0.1]
-
-    Notes
-    -----
-    Chapter: where the time goes.
     """
     p = check_integer(workers, where="karp_flatt", name="workers", at_least=2)
     if not 0 < speedup < math.inf:
         raise ValueError(f"karp_flatt: speedup must be a finite number > 0, got {speedup!r}.")
     return (1 / speedup - 1 / p) / (1 - 1 / p)
-
-
-def _check_fraction(serial_fraction: float, p: int, where: str) -> None:
-    check_integer(p, where=where, name="p", at_least=1)
-    if not 0 <= serial_fraction <= 1:
-        raise ValueError(
-            f"{where}: serial_fraction is the serial share of the time, between 0 and 1; "
-            f"got {serial_fraction!r}."
-        )
-
-
-class Memory(NamedTuple):
-    """Bytes that a rank needs between steps."""
-
-    parameters: int
-    gradients: int
-    optimizer: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return sum(self)
 
 
 def zero_memory(
@@ -229,6 +193,19 @@ def zero_memory(
     return Memory(size * parameters, size * gradients, kept * state)
 
 
+class Memory(NamedTuple):
+    """Bytes that a rank needs between steps."""
+
+    parameters: int
+    gradients: int
+    optimizer: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self)
+
+
 def pipeline_bubble(stages: int, micro_batches: int) -> float:
     r"""Return the share of the time that the stages of a pipeline stand idle.
 
@@ -295,3 +272,12 @@ def checkpoint_interval(checkpoint_seconds: float, mtbf_seconds: float) -> float
                 f"checkpoint_interval: {name} must be a finite number > 0, got {value!r}."
             )
     return math.sqrt(2 * checkpoint_seconds * mtbf_seconds)
+
+
+def _check_fraction(serial_fraction: float, p: int, where: str) -> None:
+    check_integer(p, where=where, name="p", at_least=1)
+    if not 0 <= serial_fraction <= 1:
+        raise ValueError(
+            f"{where}: serial_fraction is the serial share of the time, between 0 and 1; "
+            f"got {serial_fraction!r}."
+        )

@@ -98,52 +98,6 @@ Schedule: TypeAlias = tuple[tuple[Action, ...], ...]
 """The actions of each stage, in order."""
 
 
-class ScheduleError(ValueError):
-    """A schedule that cannot work; the message shows the schedule with the faulty stages marked."""
-
-
-def parse(text: str) -> Schedule:
-    """Make a schedule from its text: one line per stage, actions between spaces.
-
-    Examples
-    --------
-    >>> parse("0F0 0B0")
-    ((0F0, 0B0),)
-
-    Notes
-    -----
-    The inverse of :func:`table`, marks aside.
-    """
-    return tuple(
-        tuple(Action.parse(word) for word in line.split()) for line in text.strip().splitlines()
-    )
-
-
-def table(schedule: Sequence[Sequence[Action]], faults: dict[int, str] | None = None) -> str:
-    """Return a schedule as text, one line per stage.
-
-    Parameters
-    ----------
-    schedule : Schedule
-        What to show.
-    faults : dict, optional
-        By stage, what is wrong with it: said at the end of its line.
-
-    Examples
-    --------
-    >>> print(table(parse("0F0 0F1 0B0 0B1"), {0: "for example"}))
-    0F0 0F1 0B0 0B1  <-- ERROR HERE: for example
-    """
-    width = max((len(repr(a)) for actions in schedule for a in actions), default=0)
-    lines = [" ".join(f"{a!r:{width}}" for a in actions) for actions in schedule]
-    longest = max(map(len, lines), default=0)
-    marks = {stage: f"  <-- ERROR HERE: {what}" for stage, what in (faults or {}).items()}
-    return "\n".join(
-        f"{line:{longest}}{marks[stage]}" if stage in marks else line.rstrip()
-        for stage, line in enumerate(lines)
-    )
-
-
 def gpipe(stages: int, micro_batches: int) -> Schedule:
     """Run all forward passes, then all backward passes.
 
@@ -220,6 +174,52 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
         tuple(_one_stage(stage, min(stages - 1 - stage, micro_batches), micro_batches))
         for stage in range(stages)
     )
+
+
+def parse(text: str) -> Schedule:
+    """Make a schedule from its text: one line per stage, actions between spaces.
+
+    Examples
+    --------
+    >>> parse("0F0 0B0")
+    ((0F0, 0B0),)
+
+    Notes
+    -----
+    The inverse of :func:`table`, marks aside.
+    """
+    return tuple(
+        tuple(Action.parse(word) for word in line.split()) for line in text.strip().splitlines()
+    )
+
+
+def table(schedule: Sequence[Sequence[Action]], faults: dict[int, str] | None = None) -> str:
+    """Return a schedule as text, one line per stage.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        What to show.
+    faults : dict, optional
+        By stage, what is wrong with it: said at the end of its line.
+
+    Examples
+    --------
+    >>> print(table(parse("0F0 0F1 0B0 0B1"), {0: "for example"}))
+    0F0 0F1 0B0 0B1  <-- ERROR HERE: for example
+    """
+    width = max((len(repr(a)) for actions in schedule for a in actions), default=0)
+    lines = [" ".join(f"{a!r:{width}}" for a in actions) for actions in schedule]
+    longest = max(map(len, lines), default=0)
+    marks = {stage: f"  <-- ERROR HERE: {what}" for stage, what in (faults or {}).items()}
+    return "\n".join(
+        f"{line:{longest}}{marks[stage]}" if stage in marks else line.rstrip()
+        for stage, line in enumerate(lines)
+    )
+
+
+class ScheduleError(ValueError):
+    """A schedule that cannot work; the message shows the schedule with the faulty stages marked."""
 
 
 def _one_stage(stage: int, ahead: int, micro_batches: int) -> list[Action]:

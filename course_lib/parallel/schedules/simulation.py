@@ -1,7 +1,8 @@
 """A schedule played through: when each pass starts and ends, who waits for whom, what is kept.
 
 Nothing is computed; every pass takes the time it is said to take, and every stage does its actions
-in order, each as soon as what it needs is there.
+in order, each as soon as what it needs is there. What is wrong with a schedule is found before
+anything hangs, and shown where it is.
 
 Chapter: pipeline and tensor parallelism.
 """
@@ -16,90 +17,77 @@ from typing import NamedTuple
 from course_lib.parallel.schedules.plan import Action, Schedule, ScheduleError, table
 
 
-def check_lists(schedule: Schedule) -> None:
-    """Raise unless every stage runs every micro-batch forward once and then backward once.
-
-    Raises
-    ------
-    ScheduleError
-        If not; the message shows the schedule, with ``<-- ERROR HERE`` at the faulty stages.
-
-    Examples
-    --------
-    >>> from course_lib.parallel.schedules import parse
-    >>> check_lists(parse("0F0 0B0"))
-    """
-    if not any(schedule):
-        raise ScheduleError(
-            "the schedule is empty; expected a tuple with the actions of each stage."
-        )
-    micros = sorted({action.micro for actions in schedule for action in actions})
-    wanted = range(micros[-1] + 1)
-    faults = {}
-    for stage, actions in enumerate(schedule):
-        fault = _fault_of(stage, actions, wanted)
-        if fault is not None:
-            faults[stage] = fault
-    if faults:
-        raise ScheduleError(f"the schedule is faulty:\n{table(schedule, faults)}")
-
-
-def _fault_of(stage: int, actions: Sequence[Action], wanted: Sequence[int]) -> str | None:
-    for action in actions:
-        if action.stage != stage:
-            return f"{action!r} belongs to stage {action.stage}, this is stage {stage}"
-    for action, count in Counter(actions).items():
-        if count > 1:
-            return f"{action!r} stands here {count} times"
-    for micro in wanted:
-        forward, backward = Action(stage, "F", micro), Action(stage, "B", micro)
-        for action in (forward, backward):
-            if action not in actions:
-                return f"{action!r} is missing"
-        if actions.index(backward) < actions.index(forward):
-            return f"{backward!r} stands before {forward!r}, whose activations it needs"
-    return None
-
-
-def check_finished(
-    schedule: Schedule, position: Sequence[int], done: Mapping[Action, float]
-) -> None:
-    """Raise if some stage did not come to the end of its list: stages wait in a circle.
+def simulate(
+    schedule: Sequence[Sequence[Action]],
+    *,
+    forward: float | Sequence[float] = 1,
+    backward: float | Sequence[float] = 2,
+    send: float = 0,
+) -> Simulation:
+    """Play a schedule through.
 
     Parameters
     ----------
     schedule : Schedule
-        Actions by stage; each list by itself is in order, see :func:`check_lists`.
-    position : sequence of int
-        For each stage, how many actions it did before it had to wait for ever.
-    done : mapping
-        The actions that were done.
+        Actions by stage.
+    forward, backward : number or one number per stage
+        How long a pass takes. A backward pass has about twice the work: the gradients of the
+        inputs and those of the weights.
+    send : number
+        How long a message to a neighbour takes; the sender goes on meanwhile.
+
+    Returns
+    -------
+    Simulation
 
     Raises
     ------
     ScheduleError
-        The message shows the schedule, and at each stage that stopped, where, and for what it
-        waits.
+        As for :func:`check`.
+    ValueError
+        If a time is not above 0 (for `send`: below 0), or their number is not that of the stages.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.schedules import gpipe, one_f_one_b
+    >>> for schedule in gpipe(4, 8), one_f_one_b(4, 8):
+    ...     run = simulate(schedule)
+    ...     print(run.length, round(run.bubble, 4), run.in_flight)
+    33 0.2727 (8, 8, 8, 8)
+    33 0.2727 (4, 3, 2, 1)
     """
-    faults = {}
-    for stage, actions in enumerate(schedule):
-        if position[stage] < len(actions):
-            action = actions[position[stage]]
-            missing = [repr(a) for a in action.needs(len(schedule)) if a not in done]
-            faults[stage] = f"{action!r} waits for {' and '.join(missing)}"
-    if faults:
-        raise ScheduleError(
-            "the schedule is a deadlock, its stages wait for each other:\n"
-            f"{table(schedule, faults)}"
-        )
-
-
-class Wait(NamedTuple):
-    """A stage was idle before `action`, because it needed `source`, for so long."""
-
-    action: Action
-    source: Action
-    duration: float
+    plan = tuple(tuple(actions) for actions in schedule)
+    _check_lists(plan)
+    stages = len(plan)
+    cost = {"F": _costs(forward, stages, "forward"), "B": _costs(backward, stages, "backward")}
+    if not send >= 0:
+        raise ValueError(f"simulate: send must be a time >= 0, got {send!r}.")
+    start: dict[Action, float] = {}
+    end: dict[Action, float] = {}
+    waits: list[list[Wait]] = [[] for _ in plan]
+    position = [0] * stages
+    free: list[float] = [0] * stages
+    progress = True
+    while progress:
+        progress = False
+        for s, actions in enumerate(plan):
+            while position[s] < len(actions):
+                action = actions[position[s]]
+                needs = action.needs(stages)
+                if not all(other in end for other in needs):
+                    break
+                ready = {o: end[o] + (send if o.stage != s else 0) for o in needs}
+                last = max(ready, key=lambda o: ready[o], default=None)
+                if last is not None and ready[last] > free[s]:
+                    waits[s].append(Wait(action, last, ready[last] - free[s]))
+                    free[s] = ready[last]
+                start[action] = free[s]
+                end[action] = free[s] = free[s] + cost[action.kind][s]
+                position[s] += 1
+                progress = True
+    _check_finished(plan, position, end)
+    flat = tuple(wait for per_stage in waits for wait in per_stage)
+    return Simulation(plan, start, end, flat, tuple(map(_in_flight, plan)))
 
 
 @dataclass(frozen=True)
@@ -146,6 +134,14 @@ class Simulation:
         return sum(self.end[a] - self.start[a] for a in actions)
 
 
+class Wait(NamedTuple):
+    """A stage was idle before `action`, because it needed `source`, for so long."""
+
+    action: Action
+    source: Action
+    duration: float
+
+
 def check(schedule: Sequence[Sequence[Action]]) -> None:
     """Raise unless the schedule can run to its end and computes every gradient once.
 
@@ -173,79 +169,6 @@ def check(schedule: Sequence[Sequence[Action]]) -> None:
     simulate(schedule)
 
 
-def simulate(
-    schedule: Sequence[Sequence[Action]],
-    *,
-    forward: float | Sequence[float] = 1,
-    backward: float | Sequence[float] = 2,
-    send: float = 0,
-) -> Simulation:
-    """Play a schedule through.
-
-    Parameters
-    ----------
-    schedule : Schedule
-        Actions by stage.
-    forward, backward : number or one number per stage
-        How long a pass takes. A backward pass has about twice the work: the gradients of the
-        inputs and those of the weights.
-    send : number
-        How long a message to a neighbour takes; the sender goes on meanwhile.
-
-    Returns
-    -------
-    Simulation
-
-    Raises
-    ------
-    ScheduleError
-        As for :func:`check`.
-    ValueError
-        If a time is not above 0 (for `send`: below 0), or their number is not that of the stages.
-
-    Examples
-    --------
-    >>> from course_lib.parallel.schedules import gpipe, one_f_one_b
-    >>> for schedule in gpipe(4, 8), one_f_one_b(4, 8):
-    ...     run = simulate(schedule)
-    ...     print(run.length, round(run.bubble, 4), run.in_flight)
-    33 0.2727 (8, 8, 8, 8)
-    33 0.2727 (4, 3, 2, 1)
-    """
-    plan = tuple(tuple(actions) for actions in schedule)
-    check_lists(plan)
-    stages = len(plan)
-    cost = {"F": _costs(forward, stages, "forward"), "B": _costs(backward, stages, "backward")}
-    if not send >= 0:
-        raise ValueError(f"simulate: send must be a time >= 0, got {send!r}.")
-    start: dict[Action, float] = {}
-    end: dict[Action, float] = {}
-    waits: list[list[Wait]] = [[] for _ in plan]
-    position = [0] * stages
-    free: list[float] = [0] * stages
-    progress = True
-    while progress:
-        progress = False
-        for s, actions in enumerate(plan):
-            while position[s] < len(actions):
-                action = actions[position[s]]
-                needs = action.needs(stages)
-                if not all(other in end for other in needs):
-                    break
-                ready = {o: end[o] + (send if o.stage != s else 0) for o in needs}
-                last = max(ready, key=lambda o: ready[o], default=None)
-                if last is not None and ready[last] > free[s]:
-                    waits[s].append(Wait(action, last, ready[last] - free[s]))
-                    free[s] = ready[last]
-                start[action] = free[s]
-                end[action] = free[s] = free[s] + cost[action.kind][s]
-                position[s] += 1
-                progress = True
-    check_finished(plan, position, end)
-    flat = tuple(wait for per_stage in waits for wait in per_stage)
-    return Simulation(plan, start, end, flat, tuple(map(_in_flight, plan)))
-
-
 def _in_flight(actions: Sequence[Action]) -> int:
     kept = most = 0
     for action in actions:
@@ -262,3 +185,54 @@ def _costs(value: float | Sequence[float], stages: int, name: str) -> Sequence[f
             f"got {value!r}."
         )
     return costs
+
+
+def _check_lists(schedule: Schedule) -> None:
+    """Raise unless every stage runs every micro-batch forward once and then backward once."""
+    if not any(schedule):
+        raise ScheduleError(
+            "the schedule is empty; expected a tuple with the actions of each stage."
+        )
+    micros = sorted({action.micro for actions in schedule for action in actions})
+    wanted = range(micros[-1] + 1)
+    faults = {}
+    for stage, actions in enumerate(schedule):
+        fault = _fault_of(stage, actions, wanted)
+        if fault is not None:
+            faults[stage] = fault
+    if faults:
+        raise ScheduleError(f"the schedule is faulty:\n{table(schedule, faults)}")
+
+
+def _fault_of(stage: int, actions: Sequence[Action], wanted: Sequence[int]) -> str | None:
+    for action in actions:
+        if action.stage != stage:
+            return f"{action!r} belongs to stage {action.stage}, this is stage {stage}"
+    for action, count in Counter(actions).items():
+        if count > 1:
+            return f"{action!r} stands here {count} times"
+    for micro in wanted:
+        forward, backward = Action(stage, "F", micro), Action(stage, "B", micro)
+        for action in (forward, backward):
+            if action not in actions:
+                return f"{action!r} is missing"
+        if actions.index(backward) < actions.index(forward):
+            return f"{backward!r} stands before {forward!r}, whose activations it needs"
+    return None
+
+
+def _check_finished(
+    schedule: Schedule, position: Sequence[int], done: Mapping[Action, float]
+) -> None:
+    """Raise if a stage came to `position` only, not to the end of its list: it waits for ever."""
+    faults = {}
+    for stage, actions in enumerate(schedule):
+        if position[stage] < len(actions):
+            action = actions[position[stage]]
+            missing = [repr(a) for a in action.needs(len(schedule)) if a not in done]
+            faults[stage] = f"{action!r} waits for {' and '.join(missing)}"
+    if faults:
+        raise ScheduleError(
+            "the schedule is a deadlock, its stages wait for each other:\n"
+            f"{table(schedule, faults)}"
+        )

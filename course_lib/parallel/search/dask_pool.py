@@ -23,28 +23,10 @@ from course_lib.parallel.search.trials import Objective, Trial, TrialResult, run
 
 
 class DaskPool:
-    """Runs trials as Dask tasks; to be used in a ``with`` statement.
+    """Runs trials as Dask tasks, `at_once` at a time or as many as the cluster has threads.
 
     No more trials are given to Dask than it has threads for: what waits here can not be lost with
-    a worker, and is not counted against it.
-
-    Parameters
-    ----------
-    client : Client
-        Where to run.
-    objective : callable
-        What to run; sent to the cluster once.
-    at_once : int or None
-        How many trials may run at a time; None for as many as the cluster has threads.
-    retries : int
-        How often a trial is run again after its worker was lost.
-    timeout : float
-        Seconds to wait when the cluster has no worker at all.
-
-    Raises
-    ------
-    TypeError
-        If the objective can not be pickled.
+    a worker, and is not counted against it. The objective is sent to the cluster once.
     """
 
     def __init__(
@@ -71,17 +53,7 @@ class DaskPool:
         self._waiting.append(trial)
 
     def wait(self) -> tuple[Trial, TrialResult]:
-        """Return one that has ended; trials whose worker was lost are started again meanwhile.
-
-        Raises
-        ------
-        NotEnoughWorkers
-            If there is no worker for too long.
-        ClusterUnreachable
-            If the scheduler is lost.
-        ParallelError
-            If a worker can not read the objective.
-        """
+        """Return one that has ended; trials whose worker was lost are started again meanwhile."""
         deadline = None
         while True:
             self._fill()

@@ -1,4 +1,7 @@
-"""The heart of every search: run the rungs, and let the best of each go on to the next.
+"""Who is trained how long, and the heart of every search: the best of each rung go on to the next.
+
+A rung is a pair (n, r): n configurations, each trained up to a budget of r. A bracket is a list of
+rungs; that of successive halving has a rule for both, Hyperband has several brackets.
 
 A rung is judged when all its runs have ended, by score alone, ties going to the configuration with
 the lower number. So the plan and the result do not depend on which run ended first. Rungs of
@@ -125,15 +128,46 @@ def hyperband_brackets(max_budget: int, *, eta: int = 3) -> list[list[Rung]]:
     return brackets
 
 
-class Pool(Protocol):
-    """Where trials run."""
+def climb(
+    configs: Sequence[Config],
+    brackets: Sequence[Sequence[Rung]],
+    pool: Pool,
+    *,
+    seed: int,
+    on_row: Callable[[Row], None],
+) -> tuple[tuple[Row, ...], Any]:
+    """Run all brackets to their end; return the rows in their order, and the state of the best.
 
-    def submit(self, trial: Trial) -> None:
-        """Take a trial to be run."""
-
-    def wait(self) -> tuple[Trial, TrialResult]:
-        """Return one that has ended; in any order."""
-        ...
+    The configurations are for the first rungs of all brackets, in order: as many as have places.
+    """
+    trials = [Trial(i, c, trial_seed(seed, i), budget=0) for i, c in enumerate(configs)]
+    home: dict[int, _Bracket] = {}
+    waiting = 0
+    for number, rungs in enumerate(brackets):
+        own, trials = trials[: rungs[0].n], trials[rungs[0].n :]
+        bracket = _Bracket(number, rungs, own)
+        for trial in bracket.runs():
+            home[trial.index] = bracket
+            pool.submit(trial)
+            waiting += 1
+    rows: list[Row] = []
+    best: Row | None = None
+    best_state = None
+    while waiting:
+        trial, result = pool.wait()
+        waiting -= 1
+        bracket = home[trial.index]
+        row = bracket.end(trial, result)
+        rows.append(row)
+        on_row(row)
+        if row.score is not None and (best is None or rank(row) < rank(best)):
+            best, best_state = row, result.state  # only this one is kept: states may be large
+        if bracket.promote():
+            for next_trial in bracket.runs():
+                pool.submit(next_trial)
+                waiting += 1
+    rows.sort(key=lambda row: (row.bracket, row.rung, row.trial))
+    return tuple(rows), best_state
 
 
 @dataclass
@@ -178,64 +212,15 @@ class _Bracket:
         return bool(best)
 
 
-def climb(
-    configs: Sequence[Config],
-    brackets: Sequence[Sequence[Rung]],
-    pool: Pool,
-    *,
-    seed: int,
-    on_row: Callable[[Row], None],
-) -> tuple[tuple[Row, ...], Any]:
-    """Run all brackets to their end.
+class Pool(Protocol):
+    """Where trials run."""
 
-    Parameters
-    ----------
-    configs : sequence of dict
-        For the first rungs of all brackets, in order: as many as these have places.
-    brackets : sequence of sequences of Rung
-        The plan.
-    pool : Pool
-        Where the trials run.
-    seed : int
-        Decides the seed of each trial.
-    on_row : callable
-        Called with each row when its run has ended.
+    def submit(self, trial: Trial) -> None:
+        """Take a trial to be run."""
 
-    Returns
-    -------
-    rows : tuple of Row
-        By bracket, rung and trial.
-    state : object
-        Of the best row.
-    """
-    trials = [Trial(i, c, trial_seed(seed, i), budget=0) for i, c in enumerate(configs)]
-    home: dict[int, _Bracket] = {}
-    waiting = 0
-    for number, rungs in enumerate(brackets):
-        own, trials = trials[: rungs[0].n], trials[rungs[0].n :]
-        bracket = _Bracket(number, rungs, own)
-        for trial in bracket.runs():
-            home[trial.index] = bracket
-            pool.submit(trial)
-            waiting += 1
-    rows: list[Row] = []
-    best: Row | None = None
-    best_state = None
-    while waiting:
-        trial, result = pool.wait()
-        waiting -= 1
-        bracket = home[trial.index]
-        row = bracket.end(trial, result)
-        rows.append(row)
-        on_row(row)
-        if row.score is not None and (best is None or rank(row) < rank(best)):
-            best, best_state = row, result.state  # only this one is kept: states may be large
-        if bracket.promote():
-            for next_trial in bracket.runs():
-                pool.submit(next_trial)
-                waiting += 1
-    rows.sort(key=lambda row: (row.bracket, row.rung, row.trial))
-    return tuple(rows), best_state
+    def wait(self) -> tuple[Trial, TrialResult]:
+        """Return one that has ended; in any order."""
+        ...
 
 
 def trial_seed(seed: int, index: int) -> int:

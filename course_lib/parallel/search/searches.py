@@ -1,4 +1,6 @@
-"""Searches that stop the hopeless tries early: successive halving and Hyperband.
+"""The searches: every combination, at random, or with the hopeless tries stopped early.
+
+Each makes a plan and configurations; one function opens the place to run, runs, and closes it.
 
 Chapter: search.
 """
@@ -14,16 +16,8 @@ from course_lib.arrays import check_integer
 from course_lib.needs import require_dask
 from course_lib.parallel.search.result import Row, SearchResult
 from course_lib.parallel.search.rungs import Pool, Rung, climb, halving_rungs, hyperband_brackets
-from course_lib.parallel.search.spaces import (
-    Config,
-    Space,
-    every,
-    sample,
-)
-from course_lib.parallel.search.trials import (
-    Objective,
-    ThreadPool,
-)
+from course_lib.parallel.search.spaces import Config, Space, every, sample
+from course_lib.parallel.search.trials import Objective, ThreadPool
 from course_lib.registry import lookup
 
 if TYPE_CHECKING:
@@ -32,6 +26,194 @@ if TYPE_CHECKING:
 __all__ = ["SearchOptions", "grid", "hyperband", "random", "successive_halving"]
 
 _CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
+
+
+def grid(
+    objective: Objective, space: Space, *, budget: int = 1, **options: Unpack[SearchOptions]
+) -> SearchResult:
+    """Try every combination of the choices.
+
+    Parameters
+    ----------
+    objective : callable
+        Takes a Trial, returns a score, or a score and a state.
+    space : mapping of str to sequence
+        The choices for each name.
+    budget : int
+        What each trial is told to spend.
+    **options
+        See :class:`SearchOptions`.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what it should be.
+    ParallelError
+        If the cluster can not be used. A trial that fails is a row of the result.
+
+    Examples
+    --------
+    >>> def objective(trial):
+    ...     return -((trial.config["x"] - 2) ** 2) - trial.config["y"]
+    >>> result = grid(objective, {"x": [0, 1, 2], "y": [0, 1]}, comm="inprocess")
+    >>> result.best.config, result.best.score
+    ({'x': 2, 'y': 0}, 0.0)
+    """
+    budget = check_integer(budget, where="grid", name="budget", at_least=1)
+    configs = every(space)
+    return _run(objective, configs, [[Rung(len(configs), budget)]], **options)
+
+
+def random(
+    objective: Objective,
+    space: Space,
+    *,
+    n: int,
+    budget: int = 1,
+    **options: Unpack[SearchOptions],
+) -> SearchResult:
+    """Try n configurations drawn at random.
+
+    Parameters
+    ----------
+    objective : callable
+        Takes a Trial, returns a score, or a score and a state.
+    space : mapping of str to sequence or Distribution
+        Choices or a distribution for each name.
+    n : int
+        How many.
+    budget : int
+        What each trial is told to spend.
+    **options
+        See :class:`SearchOptions`.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError, TypeError, ParallelError
+        As for :func:`grid`.
+
+    References
+    ----------
+    Bergstra & Bengio 2012.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.search import LogUniform
+    >>> space = {"lr": LogUniform(1e-4, 1)}
+    >>> result = random(lambda t: -abs(t.config["lr"] - 0.01), space, n=50, comm="inprocess")
+    >>> round(result.best.config["lr"], 2)
+    0.01
+    """
+    budget = check_integer(budget, where="random", name="budget", at_least=1)
+    n = check_integer(n, where="random", name="n", at_least=1)
+    configs = sample(space, n, seed=options.get("seed", 0))
+    return _run(objective, configs, [[Rung(n, budget)]], **options)
+
+
+def successive_halving(
+    objective: Objective,
+    space: Space,
+    *,
+    n: int,
+    min_budget: int = 1,
+    eta: int = 3,
+    **options: Unpack[SearchOptions],
+) -> SearchResult:
+    """Train many configurations a little, keep the best one in eta, train them longer, and so on.
+
+    Parameters
+    ----------
+    objective : callable
+        Takes a Trial, returns a score and a state; without a state, each rung starts anew.
+    space : mapping of str to sequence or Distribution
+        Choices or a distribution for each name.
+    n, min_budget, eta : int
+        See :func:`~course_lib.parallel.search.halving_rungs`.
+    **options
+        See :class:`SearchOptions`.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError, TypeError, ParallelError
+        As for :func:`grid`.
+
+    References
+    ----------
+    Jamieson & Talwalkar 2016.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.search import Uniform
+    >>> def objective(trial):  # a score that comes near its limit only with the budget
+    ...     return -abs(trial.config["x"]) - 1 / trial.budget, "a state"
+    >>> result = successive_halving(objective, {"x": Uniform(-1, 1)}, n=9, comm="inprocess")
+    >>> [(row.rung, row.budget) for row in result.rows if row.rung > 0], result.budget
+    ([(1, 3), (1, 3), (1, 3), (2, 9)], 21)
+    """
+    rungs = halving_rungs(n, min_budget=min_budget, eta=eta)
+    configs = sample(space, n, seed=options.get("seed", 0))
+    return _run(objective, configs, [rungs], **options)
+
+
+def hyperband(
+    objective: Objective,
+    space: Space,
+    *,
+    max_budget: int,
+    eta: int = 3,
+    **options: Unpack[SearchOptions],
+) -> SearchResult:
+    """Run successive halving from several starting points, as no one knows the best one.
+
+    Parameters
+    ----------
+    objective : callable
+        Takes a Trial, returns a score and a state; without a state, each rung starts anew.
+    space : mapping of str to sequence or Distribution
+        Choices or a distribution for each name.
+    max_budget, eta : int
+        See :func:`~course_lib.parallel.search.hyperband_brackets`, which shows the plan.
+    **options
+        See :class:`SearchOptions`.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ValueError, TypeError, ParallelError
+        As for :func:`grid`.
+
+    References
+    ----------
+    Li et al. 2018 (Hyperband), algorithm 1.
+
+    Examples
+    --------
+    >>> from course_lib.parallel.search import Uniform
+    >>> def objective(trial):
+    ...     return -abs(trial.config["x"]) - 1 / trial.budget, "a state"
+    >>> result = hyperband(objective, {"x": Uniform(-1, 1)}, max_budget=9, comm="inprocess")
+    >>> [sum(row.bracket == b for row in result.rows) for b in range(3)], result.best.budget
+    ([13, 6, 3], 9)
+    """
+    brackets = hyperband_brackets(max_budget, eta=eta)
+    n = sum(bracket[0].n for bracket in brackets)
+    configs = sample(space, n, seed=options.get("seed", 0))
+    return _run(objective, configs, brackets, **options)
 
 
 class SearchOptions(TypedDict, total=False):
@@ -74,7 +256,7 @@ class SearchOptions(TypedDict, total=False):
     progress: bool
 
 
-def run_search(
+def _run(
     objective: Objective,
     configs: Sequence[Config],
     brackets: Sequence[Sequence[Rung]],
@@ -88,21 +270,7 @@ def run_search(
     on_event: Callable[[Row], None] | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """Run the brackets on these configurations; the options are those of :class:`SearchOptions`.
-
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score, or a score and a state.
-    configs : sequence of dict
-        For the first rungs of all brackets, in order.
-    brackets : sequence of sequences of Rung
-        The plan.
-
-    Returns
-    -------
-    SearchResult
-    """
+    """Run the brackets on these configurations; the options are those of :class:`SearchOptions`."""
     start = time.perf_counter()
     if not callable(objective):
         raise TypeError(
@@ -180,191 +348,3 @@ def _listener(
                 on_event(row)
 
         yield listen
-
-
-def grid(
-    objective: Objective, space: Space, *, budget: int = 1, **options: Unpack[SearchOptions]
-) -> SearchResult:
-    """Try every combination of the choices.
-
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score, or a score and a state.
-    space : mapping of str to sequence
-        The choices for each name.
-    budget : int
-        What each trial is told to spend.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is not what it should be.
-    ParallelError
-        If the cluster can not be used. A trial that fails is a row of the result.
-
-    Examples
-    --------
-    >>> def objective(trial):
-    ...     return -((trial.config["x"] - 2) ** 2) - trial.config["y"]
-    >>> result = grid(objective, {"x": [0, 1, 2], "y": [0, 1]}, comm="inprocess")
-    >>> result.best.config, result.best.score
-    ({'x': 2, 'y': 0}, 0.0)
-    """
-    budget = check_integer(budget, where="grid", name="budget", at_least=1)
-    configs = every(space)
-    return run_search(objective, configs, [[Rung(len(configs), budget)]], **options)
-
-
-def random(
-    objective: Objective,
-    space: Space,
-    *,
-    n: int,
-    budget: int = 1,
-    **options: Unpack[SearchOptions],
-) -> SearchResult:
-    """Try n configurations drawn at random.
-
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score, or a score and a state.
-    space : mapping of str to sequence or Distribution
-        Choices or a distribution for each name.
-    n : int
-        How many.
-    budget : int
-        What each trial is told to spend.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError, ParallelError
-        As for :func:`grid`.
-
-    References
-    ----------
-    Bergstra & Bengio 2012.
-
-    Examples
-    --------
-    >>> from course_lib.parallel.search import LogUniform
-    >>> space = {"lr": LogUniform(1e-4, 1)}
-    >>> result = random(lambda t: -abs(t.config["lr"] - 0.01), space, n=50, comm="inprocess")
-    >>> round(result.best.config["lr"], 2)
-    0.01
-    """
-    budget = check_integer(budget, where="random", name="budget", at_least=1)
-    n = check_integer(n, where="random", name="n", at_least=1)
-    configs = sample(space, n, seed=options.get("seed", 0))
-    return run_search(objective, configs, [[Rung(n, budget)]], **options)
-
-
-def successive_halving(
-    objective: Objective,
-    space: Space,
-    *,
-    n: int,
-    min_budget: int = 1,
-    eta: int = 3,
-    **options: Unpack[SearchOptions],
-) -> SearchResult:
-    """Train many configurations a little, keep the best one in eta, train them longer, and so on.
-
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score and a state; without a state, each rung starts anew.
-    space : mapping of str to sequence or Distribution
-        Choices or a distribution for each name.
-    n, min_budget, eta : int
-        See :func:`~course_lib.parallel.search.rungs.halving_rungs`.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError, ParallelError
-        As for :func:`~course_lib.parallel.search.grid`.
-
-    References
-    ----------
-    Jamieson & Talwalkar 2016.
-
-    Examples
-    --------
-    >>> from course_lib.parallel.search import Uniform
-    >>> def objective(trial):  # a score that comes near its limit only with the budget
-    ...     return -abs(trial.config["x"]) - 1 / trial.budget, "a state"
-    >>> result = successive_halving(objective, {"x": Uniform(-1, 1)}, n=9, comm="inprocess")
-    >>> [(row.rung, row.budget) for row in result.rows if row.rung > 0], result.budget
-    ([(1, 3), (1, 3), (1, 3), (2, 9)], 21)
-    """
-    rungs = halving_rungs(n, min_budget=min_budget, eta=eta)
-    configs = sample(space, n, seed=options.get("seed", 0))
-    return run_search(objective, configs, [rungs], **options)
-
-
-def hyperband(
-    objective: Objective,
-    space: Space,
-    *,
-    max_budget: int,
-    eta: int = 3,
-    **options: Unpack[SearchOptions],
-) -> SearchResult:
-    """Run successive halving from several starting points, as no one knows the best one.
-
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score and a state; without a state, each rung starts anew.
-    space : mapping of str to sequence or Distribution
-        Choices or a distribution for each name.
-    max_budget, eta : int
-        See :func:`~course_lib.parallel.search.rungs.hyperband_brackets`, which shows the plan.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError, ParallelError
-        As for :func:`~course_lib.parallel.search.grid`.
-
-    References
-    ----------
-    Li et al. 2018 (Hyperband), algorithm 1.
-
-    Examples
-    --------
-    >>> from course_lib.parallel.search import Uniform
-    >>> def objective(trial):
-    ...     return -abs(trial.config["x"]) - 1 / trial.budget, "a state"
-    >>> result = hyperband(objective, {"x": Uniform(-1, 1)}, max_budget=9, comm="inprocess")
-    >>> [sum(row.bracket == b for row in result.rows) for b in range(3)], result.best.budget
-    ([13, 6, 3], 9)
-    """
-    brackets = hyperband_brackets(max_budget, eta=eta)
-    n = sum(bracket[0].n for bracket in brackets)
-    configs = sample(space, n, seed=options.get("seed", 0))
-    return run_search(objective, configs, brackets, **options)

@@ -1,8 +1,8 @@
 """What to search: for each hyper-parameter its choices, or a distribution to draw from.
 
-A space is a dictionary from name to a sequence of choices or a distribution; a configuration is a
-dictionary from name to one value. The i-th configuration drawn depends on the seed and on i only,
-so more draws never change the first ones.
+A space is a dictionary from name to a sequence of choices or a distribution (evenly, by orders of
+magnitude, or whole numbers); a configuration is a dictionary from name to one value. The i-th
+configuration drawn depends on the seed and on i only, so more draws never change the first ones.
 
 Chapter: search.
 """
@@ -119,16 +119,6 @@ Config: TypeAlias = dict[str, Any]
 
 def every(space: Space) -> list[Config]:
     """Return all configurations of a space of choices; the last name changes fastest.
-
-    Parameters
-    ----------
-    space : mapping of str to sequence
-        The choices for each name.
-
-    Raises
-    ------
-    ValueError
-        If a name has no choices, or a distribution, which has no end of values.
 
     Examples
     --------

@@ -1,5 +1,8 @@
 """One try of one configuration: what the objective is given, and what becomes of it.
 
+With it the objective for networks of this package, which trains so many epochs and scores on
+held-out rows, and the pool that runs trials in threads: nothing to install, nothing to start.
+
 Chapter: search.
 """
 
@@ -68,111 +71,6 @@ Objective: TypeAlias = Callable[[Trial], "float | tuple[float, Any]"]
 """Returns a score, higher is better; or the score and a state from which to go on."""
 
 
-class TrialResult(NamedTuple):
-    """What became of a run: a score and perhaps a state, or an error."""
-
-    score: float | None
-    state: Any = None
-    error: str | None = None
-
-
-def run_trial(objective: Objective, trial: Trial) -> TrialResult:
-    """Call the objective; what it raises becomes part of the result.
-
-    Examples
-    --------
-    >>> run_trial(lambda trial: 1 / trial.budget, Trial(0, {}, seed=0, budget=4))
-    TrialResult(score=0.25, state=None, error=None)
-    >>> run_trial(lambda trial: 1 / trial.done, Trial(0, {}, seed=0, budget=4)).error
-    'ZeroDivisionError: division by zero'
-    """
-    try:
-        returned = objective(trial)
-        score, state = returned if isinstance(returned, tuple) else (returned, None)
-        score = float(score)
-    except Exception as error:
-        return TrialResult(None, error=f"{type(error).__name__}: {error}")
-    if not math.isfinite(score):
-        return TrialResult(None, error=f"the score is {score}, expected a finite number")
-    return TrialResult(score, state)
-
-
-class ThreadPool:
-    """Runs trials in threads of this process; to be used in a ``with`` statement.
-
-    Parameters
-    ----------
-    objective : callable
-        What to run.
-    workers : int
-        How many at a time. With one, they run in the order in which they were submitted.
-
-    Examples
-    --------
-    >>> with ThreadPool(lambda trial: trial.index + 0.5, workers=1) as pool:
-    ...     pool.submit(Trial(7, {}, seed=0, budget=1))
-    ...     pool.wait()[1].score
-    7.5
-    """
-
-    def __init__(self, objective: Objective, *, workers: int) -> None:
-        self._objective = objective
-        self._executor = ThreadPoolExecutor(workers)
-        self._ended: queue.SimpleQueue[tuple[Trial, TrialResult]] = queue.SimpleQueue()
-
-    def submit(self, trial: Trial) -> None:
-        """Take a trial to be run."""
-        self._executor.submit(lambda: self._ended.put((trial, run_trial(self._objective, trial))))
-
-    def wait(self) -> tuple[Trial, TrialResult]:
-        """Return one that has ended."""
-        return self._ended.get()
-
-    def __enter__(self) -> ThreadPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._executor.shutdown(cancel_futures=True)
-
-
-class Candidate(NamedTuple):
-    """What a configuration stands for: a network and how to train it."""
-
-    net: Network
-    optimizer: Optimizer
-    batch_size: int = 32
-
-
-@dataclass(frozen=True)
-class FitObjective:
-    """Made by :func:`fit_objective`; call it with a :class:`~course_lib.parallel.search.Trial`."""
-
-    build: Callable[[Config], Candidate]
-    x: Array
-    y: Array
-    x_held_out: Array
-    y_held_out: Array
-
-    def __call__(self, trial: Trial) -> tuple[float, tuple[Array, State]]:
-        """Train from ``trial.done`` to ``trial.budget`` epochs; return the score and the state."""
-        net, optimizer, batch_size = self.build(trial.config)
-        theta, state = trial.state or (net.init(np.random.default_rng(trial.seed)), None)
-        theta, state, _ = fit(
-            net,
-            theta.astype(self.x.dtype, copy=False),
-            optimizer,
-            self.x,
-            self.y,
-            epochs=trial.budget - trial.done,
-            batch_size=batch_size,
-            seed=trial.seed,
-            state=state,
-            first_epoch=trial.done,
-        )
-        scores = evaluate(net, theta, self.x_held_out, self.y_held_out)
-        return scores.get("accuracy", -scores["loss"]), (theta, state)
-
-
 def fit_objective(
     build: Callable[[Config], Candidate],
     data: Split | tuple[Any, Any],
@@ -231,3 +129,101 @@ def fit_objective(
     order = np.random.default_rng(seed).permutation(len(x))
     test, train = order[:n], order[n:]
     return FitObjective(build, x[train], y[train], x[test], y[test])
+
+
+class Candidate(NamedTuple):
+    """What a configuration stands for: a network and how to train it."""
+
+    net: Network
+    optimizer: Optimizer
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class FitObjective:
+    """Made by :func:`fit_objective`; call it with a :class:`~course_lib.parallel.search.Trial`."""
+
+    build: Callable[[Config], Candidate]
+    x: Array
+    y: Array
+    x_held_out: Array
+    y_held_out: Array
+
+    def __call__(self, trial: Trial) -> tuple[float, tuple[Array, State]]:
+        """Train from ``trial.done`` to ``trial.budget`` epochs; return the score and the state."""
+        net, optimizer, batch_size = self.build(trial.config)
+        theta, state = trial.state or (net.init(np.random.default_rng(trial.seed)), None)
+        theta, state, _ = fit(
+            net,
+            theta.astype(self.x.dtype, copy=False),
+            optimizer,
+            self.x,
+            self.y,
+            epochs=trial.budget - trial.done,
+            batch_size=batch_size,
+            seed=trial.seed,
+            state=state,
+            first_epoch=trial.done,
+        )
+        scores = evaluate(net, theta, self.x_held_out, self.y_held_out)
+        return scores.get("accuracy", -scores["loss"]), (theta, state)
+
+
+def run_trial(objective: Objective, trial: Trial) -> TrialResult:
+    """Call the objective; what it raises becomes part of the result.
+
+    Examples
+    --------
+    >>> run_trial(lambda trial: 1 / trial.budget, Trial(0, {}, seed=0, budget=4))
+    TrialResult(score=0.25, state=None, error=None)
+    >>> run_trial(lambda trial: 1 / trial.done, Trial(0, {}, seed=0, budget=4)).error
+    'ZeroDivisionError: division by zero'
+    """
+    try:
+        returned = objective(trial)
+        score, state = returned if isinstance(returned, tuple) else (returned, None)
+        score = float(score)
+    except Exception as error:
+        return TrialResult(None, error=f"{type(error).__name__}: {error}")
+    if not math.isfinite(score):
+        return TrialResult(None, error=f"the score is {score}, expected a finite number")
+    return TrialResult(score, state)
+
+
+class TrialResult(NamedTuple):
+    """What became of a run: a score and perhaps a state, or an error."""
+
+    score: float | None
+    state: Any = None
+    error: str | None = None
+
+
+class ThreadPool:
+    """Runs so many trials at a time in threads of this process; one, in the order of submission.
+
+    Examples
+    --------
+    >>> with ThreadPool(lambda trial: trial.index + 0.5, workers=1) as pool:
+    ...     pool.submit(Trial(7, {}, seed=0, budget=1))
+    ...     pool.wait()[1].score
+    7.5
+    """
+
+    def __init__(self, objective: Objective, *, workers: int) -> None:
+        self._objective = objective
+        self._executor = ThreadPoolExecutor(workers)
+        self._ended: queue.SimpleQueue[tuple[Trial, TrialResult]] = queue.SimpleQueue()
+
+    def submit(self, trial: Trial) -> None:
+        """Take a trial to be run."""
+        self._executor.submit(lambda: self._ended.put((trial, run_trial(self._objective, trial))))
+
+    def wait(self) -> tuple[Trial, TrialResult]:
+        """Return one that has ended."""
+        return self._ended.get()
+
+    def __enter__(self) -> ThreadPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=True)

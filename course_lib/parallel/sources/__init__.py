@@ -5,8 +5,8 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from course_lib.parallel.sources.opened import BlockShuffle, InBlocks, NpyRows, Rows, open_data
-from course_lib.parallel.sources.rows import DaskRows, ShardRows, write_shards
+from course_lib.parallel.sources.opened import BlockShuffle, InBlocks, open_data, order_of
+from course_lib.parallel.sources.rows import DaskRows, NpyRows, Rows, ShardRows, write_shards
 
 __all__ = [
     "BlockShuffle",
@@ -16,5 +16,6 @@ __all__ = [
     "Rows",
     "ShardRows",
     "open_data",
+    "order_of",
     "write_shards",
 ]

@@ -1,8 +1,7 @@
-"""Data larger than memory: rows that each worker reads for itself, when it needs them.
+"""Data as ``train`` takes them, made ready to be read where they are used, and in which order.
 
-A source of rows has ``shape``, ``dtype`` and ``source[row_numbers]``, as an array has. What is sent
-to a worker is where the rows are, never the rows. Inputs and targets are two sources of equally
-many rows; anything else that offers this and ``fingerprint()`` can take their place.
+By default the order of rows is that of :func:`course_lib.data.batches`, whatever the data lie in.
+Rows that are read block by block can be shuffled in two levels instead: :class:`BlockShuffle`.
 
 Chapter: data parallelism.
 """
@@ -12,108 +11,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer, check_matrix
 from course_lib.data import batches
 from course_lib.network import Network
-from course_lib.parallel.sources.rows import DaskRows, ShardRows, is_dask, sample
-
-
-class Rows(Protocol):
-    """Rows that can be read by their numbers."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows first."""
-        ...
-
-    @property
-    def dtype(self) -> Any:
-        """Of the numbers."""
-        ...
-
-    def __getitem__(self, rows: Any) -> Array:
-        """Return rows, by an array of their numbers."""
-        ...
-
-    def fingerprint(self) -> bytes:
-        """Return bytes that differ for other data."""
-        ...
-
-
-class NpyRows:
-    """The rows of a ``.npy`` file, which each process maps into its own memory.
-
-    Parameters
-    ----------
-    path : path
-        Seen by every worker under this name.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.save(f"{folder}/x.npy", np.arange(8.0).reshape(4, 2))
-    ...     NpyRows(f"{folder}/x.npy")[np.array([3, 0])]
-    array([[6., 7.],
-           [0., 1.]])
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = str(Path(path).absolute())  # a worker may have another working directory
-        self._map: Array | None = None
-        self.shape: tuple[int, ...] = self._opened().shape
-        self.dtype = self._opened().dtype
-
-    def _opened(self) -> Array:
-        if self._map is None:
-            self._map = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return self._map
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_map": None}  # pickled, a memory map is all of its rows
-
-    def __getitem__(self, rows: Any) -> Array:
-        return np.array(self._opened()[rows])
-
-    def fingerprint(self) -> bytes:
-        """Return some of the rows."""
-        return sample(self)
-
-
-@dataclass(frozen=True)
-class InBlocks:
-    """Data that are shuffled block by block: ``train(net, InBlocks(data, BlockShuffle(4096)))``.
-
-    Attributes
-    ----------
-    data : path or (x, y)
-        As :func:`~course_lib.parallel.train` takes them.
-    plan : BlockShuffle
-        How to shuffle.
-    """
-
-    data: Any
-    plan: BlockShuffle
-
-
-class _Check(NamedTuple):
-    net: Network
-    width: int
-
-    def inputs(self, x: Array) -> Array:
-        return check_matrix(x, self.net.n_inputs, where="train, rows read from the source")
-
-    def targets(self, y: Array) -> Array:
-        return self.net.loss.check(y, (len(y), self.width), where="train, rows read")
+from course_lib.parallel.sources.rows import DaskRows, NpyRows, ShardRows, is_dask
 
 
 def open_data(net: Network, data: Any) -> tuple[Any, Any] | None:
     """Return inputs and targets if they are to be read by the workers, None if they are arrays.
+
+    Parameters
+    ----------
+    net : Network
+        What will be trained: it decides what rows must look like.
+    data : Split, (x, y), path or InBlocks
+        As :func:`~course_lib.parallel.train` takes it.
 
     Raises
     ------
@@ -146,10 +62,20 @@ def open_data(net: Network, data: Any) -> tuple[Any, Any] | None:
     return Checked(x, check.inputs, plan=plan), Checked(y, check.targets, plan=plan)
 
 
-def _source(part: Any) -> Any:
-    if isinstance(part, (str, os.PathLike)):
-        return NpyRows(part)
-    return DaskRows(part) if is_dask(part) else part
+@dataclass(frozen=True)
+class InBlocks:
+    """Data that are shuffled block by block: ``train(net, InBlocks(data, BlockShuffle(4096)))``.
+
+    Attributes
+    ----------
+    data : path or (x, y)
+        As :func:`~course_lib.parallel.train` takes them.
+    plan : BlockShuffle
+        How to shuffle.
+    """
+
+    data: Any
+    plan: BlockShuffle
 
 
 @dataclass(frozen=True)
@@ -211,19 +137,7 @@ def order_of(x: Any, size: int, *, seed: int, epoch: int) -> Iterator[Array]:
 
 @dataclass(frozen=True)
 class Checked:
-    """Rows that are checked and converted when they are read, because nobody has seen them all.
-
-    Attributes
-    ----------
-    source : Rows
-        Where they come from, see :mod:`course_lib.parallel.sources`.
-    check : callable
-        Takes what was read, returns what the network wants, or raises.
-    dtype : floating-point type or None
-        What to convert to; None to leave it to `check`.
-    plan : BlockShuffle or None
-        How to shuffle.
-    """
+    """Rows that are checked and converted when they are read, because nobody has seen them all."""
 
     source: Any
     check: Callable[[Array], Array]
@@ -250,3 +164,20 @@ class Checked:
         """Return what tells these data, and their order, from others."""
         found: bytes = self.source.fingerprint()
         return repr(self.plan).encode() + found
+
+
+class _Check(NamedTuple):
+    net: Network
+    width: int
+
+    def inputs(self, x: Array) -> Array:
+        return check_matrix(x, self.net.n_inputs, where="train, rows read from the source")
+
+    def targets(self, y: Array) -> Array:
+        return self.net.loss.check(y, (len(y), self.width), where="train, rows read")
+
+
+def _source(part: Any) -> Any:
+    if isinstance(part, (str, os.PathLike)):
+        return NpyRows(part)
+    return DaskRows(part) if is_dask(part) else part

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,99 +18,13 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_gather, all_reduce
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.strategies.compression import Int8, PowerSGD, TopK, power_step
+from course_lib.parallel.strategies.job import Job, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
 from course_lib.parallel.strategies.sessions import Replicated, arrays_by_rank, gather_by_rank
 
-if TYPE_CHECKING:
-    from course_lib.parallel.strategies.job import Job
-
-
-class GatherExchange:
-    """Every rank sends its message to all, and adds the decoded messages of all, in rank order.
-
-    Messages of this kind can not be added on the way: ranks choose other positions, or steps.
-
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator.
-    codec : TopK or Int8
-        Encodes and decodes.
-    """
-
-    def __init__(self, comm: Comm, codec: TopK | Int8) -> None:
-        self._comm, self._codec = comm, codec
-
-    def __call__(self, vector: Array, rng: np.random.Generator | None) -> tuple[Array, Array]:
-        """Return the sum over all ranks, the same bits on each, and this rank's part of it."""
-        n = len(vector)
-        columns = [all_gather(self._comm, array) for array in self._codec.encode(vector, rng)]
-        decoded = [self._codec.decode(message, n) for message in zip(*columns, strict=True)]
-        total = decoded[0].copy()
-        for other in decoded[1:]:
-            total += other
-        return total, decoded[self._comm.rank]
-
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: these codecs remember nothing."""
-        return {}
-
-
-class LowRankExchange:
-    """Two all-reduces per step: of the P with the biases, and of the Q.
-
-    Parameters
-    ----------
-    comm, job
-        See :class:`~course_lib.parallel.Strategy`.
-    codec : PowerSGD
-        Chooses the rank.
-    """
-
-    def __init__(self, comm: Comm, job: Job, codec: PowerSGD) -> None:
-        self._comm, self._net = comm, job.net
-        if "q" in job.extra:
-            self._qs = _cut(job.extra["q"], codec.shapes(job.net))
-        else:
-            self._qs = codec.start(job.net, job.theta.dtype, job.seed)
-
-    def __call__(self, vector: Array, rng: np.random.Generator | None) -> tuple[Array, Array]:
-        """Return the sum over all ranks, the same bits on each, and this rank's part of it."""
-        total, sent = np.empty_like(vector), vector.copy()  # biases are sent as they are
-        matrices = [a for a in self._arrays(vector) if a.ndim == 2]
-        vectors = [a for a in self._arrays(vector) if a.ndim == 1]
-        found = power_step(matrices, vectors, self._qs, self._add)
-        self._qs = found.qs
-        sums = {2: iter(found.total), 1: iter(found.vectors)}
-        for array in self._arrays(total):
-            array[...] = next(sums[array.ndim])
-        own = iter(found.sent)
-        for array in self._arrays(sent):
-            if array.ndim == 2:
-                array[...] = next(own)
-        return total, sent
-
-    def extra(self) -> dict[str, Array]:
-        """Return all Q, one after the other: the same on every rank."""
-        return {"q": np.concatenate([q.ravel() for q in self._qs])}
-
-    def _arrays(self, vector: Array) -> list[Array]:
-        return [a for params in self._net.unpack(vector) for a in params.values()]
-
-    def _add(self, arrays: list[Array]) -> list[Array]:
-        """Return the sums over all ranks: all arrays in one message."""
-        flat = np.concatenate([a.ravel() for a in arrays])
-        return _cut(all_reduce(self._comm, flat), [a.shape for a in arrays])
-
-
-def _cut(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
-    """Show a flat array as arrays of these shapes, one after the other."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    return [part.reshape(s) for part, s in zip(np.split(flat, ends), shapes, strict=True)]
-
 
 @dataclass(frozen=True)
-class Compressed:
+class Compressed(Strategy):
     r"""Synchronous steps by compressed gradients.
 
     .. math:: v_r = g_r + e_r, \quad c_r = \mathrm{compress}(v_r), \quad
@@ -157,26 +70,19 @@ class Compressed:
             )
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> CompressedSession:
-        """Begin a training on one rank, see :class:`~course_lib.parallel.Strategy`."""
+        """Begin, or go on with, a training on one rank."""
         return CompressedSession(comm, job, clock, self)
 
 
 class CompressedSession(Replicated):
-    """One rank's part of a training with :class:`Compressed`.
-
-    Parameters
-    ----------
-    comm, job, clock
-        See :class:`~course_lib.parallel.Strategy`.
-    strategy : Compressed
-        How to compress.
-    """
+    """One rank's part of a training with :class:`Compressed`."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: Compressed) -> None:
+        super().__init__(job)
         self._comm, self._job, self._clock = comm, job, clock
         self._feedback = strategy.error_feedback
-        super().__init__(job)
-        self._local, self._gradient = LocalGradient(comm, job, clock), np.empty_like(self._theta)
+        self._local = LocalGradient(job, clock, comm.size)
+        self._gradient = np.empty_like(self._theta)
         self._exchange: GatherExchange | LowRankExchange
         if isinstance(strategy.codec, PowerSGD):
             self._exchange = LowRankExchange(comm, job, strategy.codec)
@@ -189,8 +95,8 @@ class CompressedSession(Replicated):
                 self._residual += residual
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
-        """See :meth:`Session.step <course_lib.parallel.strategies.job.Session.step>`."""
-        loss = self._local(self._theta, rows, epoch, step, out=self._gradient)
+        """Step by the sum of what the ranks' codecs let through."""
+        loss = self._local(self._theta, rows, epoch, step, self._comm.rank, out=self._gradient)
         vector = self._gradient
         vector += self._residual
         self._clock.lap("compute")
@@ -216,3 +122,73 @@ class CompressedSession(Replicated):
     def _noise(self, epoch: int, step: int) -> np.random.Generator:
         # Each rank rounds with numbers of its own. The 2 keeps them apart from dropout's.
         return np.random.default_rng([self._job.seed, epoch, step, self._comm.rank, 2])
+
+
+class GatherExchange:
+    """Every rank sends its message to all, and adds the decoded messages of all, in rank order.
+
+    Messages of this kind can not be added on the way: ranks choose other positions, or steps.
+    """
+
+    def __init__(self, comm: Comm, codec: TopK | Int8) -> None:
+        self._comm, self._codec = comm, codec
+
+    def __call__(self, vector: Array, rng: np.random.Generator | None) -> tuple[Array, Array]:
+        """Return the sum over all ranks, the same bits on each, and this rank's part of it."""
+        n = len(vector)
+        columns = [all_gather(self._comm, array) for array in self._codec.encode(vector, rng)]
+        decoded = [self._codec.decode(message, n) for message in zip(*columns, strict=True)]
+        total = decoded[0].copy()
+        for other in decoded[1:]:
+            total += other
+        return total, decoded[self._comm.rank]
+
+    def extra(self) -> dict[str, Array]:
+        """Return nothing: these codecs remember nothing."""
+        return {}
+
+
+class LowRankExchange:
+    """Two all-reduces per step: of the P with all that is no matrix, and of the Q."""
+
+    def __init__(self, comm: Comm, job: Job, codec: PowerSGD) -> None:
+        self._comm, self._net = comm, job.net
+        if "q" in job.extra:
+            self._qs = _cut(job.extra["q"], codec.shapes(job.net))
+        else:
+            self._qs = codec.start(job.net, job.theta.dtype, job.seed)
+
+    def __call__(self, vector: Array, rng: np.random.Generator | None) -> tuple[Array, Array]:
+        """Return the sum over all ranks, the same bits on each, and this rank's part of it."""
+        matrices, others = self._arrays(vector)
+        found = power_step(matrices, others, self._qs, self._add)
+        self._qs = found.qs
+        total, sent = np.empty_like(vector), vector.copy()  # what is no matrix is sent as it is
+        for array, approximation in zip(self._arrays(sent)[0], found.sent, strict=True):
+            array[...] = approximation
+        for arrays, sums in zip(self._arrays(total), (found.total, found.vectors), strict=True):
+            for array, added in zip(arrays, sums, strict=True):
+                array[...] = added
+        return total, sent
+
+    def extra(self) -> dict[str, Array]:
+        """Return all Q, one after the other: the same on every rank."""
+        return {"q": np.concatenate([q.ravel() for q in self._qs])} if self._qs else {}
+
+    def _arrays(self, vector: Array) -> tuple[list[Array], list[Array]]:
+        """Show a vector of the network's size as matrices, and as the rest."""
+        arrays = [a for params in self._net.unpack(vector) for a in params.values()]
+        return [a for a in arrays if a.ndim == 2], [a for a in arrays if a.ndim != 2]
+
+    def _add(self, arrays: list[Array]) -> list[Array]:
+        """Return the sums over all ranks: all arrays in one message."""
+        if not arrays:
+            return []
+        flat = np.concatenate([a.ravel() for a in arrays])
+        return _cut(all_reduce(self._comm, flat), [a.shape for a in arrays])
+
+
+def _cut(flat: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Show a flat array as arrays of these shapes, one after the other."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+    return [part.reshape(s) for part, s in zip(np.split(flat, ends), shapes, strict=True)]

@@ -1,8 +1,12 @@
-"""Send less of a gradient: only its largest entries, or each entry in one byte.
+r"""Send less of a gradient: its largest entries, each entry in one byte, or matrices of low rank.
 
-A codec is a pair of pure functions: ``encode(vector)`` gives the arrays to send, ``decode`` makes
-of them a vector that is near the first one. What gets lost on the way need not be lost for good:
-:mod:`course_lib.parallel.strategies.compressed` adds it to the next gradient.
+:class:`TopK` and :class:`Int8` are pairs of pure functions: ``encode(vector)`` gives the arrays to
+send, ``decode`` makes of them a vector that is near the first one. :class:`PowerSGD` sends a matrix
+M (n, m) as :math:`\hat P Q^\top`, with r columns each: r (n + m) numbers instead of n m. One step
+of a power iteration per training step is enough, because it starts where the one before ended and
+gradients change slowly; and it commutes with adding: P and Q of the sum are the sums of the ranks'
+P and Q, so that they can be all-reduced. What gets lost on the way need not be lost for good:
+:class:`~course_lib.parallel.Compressed` adds it to the next gradient.
 
 Chapter: asynchronous, local and compressed training.
 """
@@ -135,6 +139,60 @@ class Int8:
         return n + -(-n // BLOCK) * np.dtype(dtype).itemsize
 
 
+@dataclass(frozen=True)
+class PowerSGD:
+    r"""Send each weight matrix with r columns; biases, and what else is no matrix, as they are.
+
+    A matrix (n, m) smaller than that gets r = min(n, m), and loses nothing.
+
+    Parameters
+    ----------
+    rank : int
+        r; of use where r (n + m) is much smaller than n m.
+
+    Raises
+    ------
+    ValueError
+        If the rank is below 1.
+
+    References
+    ----------
+    Vogels, Karimireddy & Jaggi 2019.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> net = mlp([784, 512, 10])
+    >>> 8 * net.n_params, PowerSGD(4).message_bytes(net, float)
+    (3256400, 62352)
+    """
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        check_integer(self.rank, where="PowerSGD", name="rank", at_least=1)
+
+    def shapes(self, net: Network) -> list[tuple[int, int]]:
+        """Return the shape (m, r) of Q for each weight matrix (n, m) of a network."""
+        return [(m, min(self.rank, n, m)) for n, m in _matrices(net)]
+
+    def start(self, net: Network, dtype: DTypeLike, seed: int) -> list[Array]:
+        """Draw the first Q of each matrix: the same on every rank."""
+        rng = np.random.default_rng([seed, 3])  # apart from the streams of weights, order and noise
+        return [rng.normal(size=shape).astype(dtype) for shape in self.shapes(net)]
+
+    def message_bytes(self, net: Network, dtype: DTypeLike) -> int:
+        """Return the bytes all-reduced in one step: P and Q of each matrix, and all else."""
+        pairs = zip(_matrices(net), self.shapes(net), strict=True)
+        factors = sum((n + m) * r for (n, m), (_, r) in pairs)
+        rest = net.n_params - sum(n * m for n, m in _matrices(net))
+        return (factors + rest) * np.dtype(dtype).itemsize
+
+
+def _matrices(net: Network) -> list[tuple[int, int]]:
+    return [s for layer in net.layers for s in layer.shapes().values() if len(s) == 2]
+
+
 class LowRank(NamedTuple):
     """What one exchange gives.
 
@@ -176,7 +234,7 @@ def power_step(
     matrices : sequence of arrays, shapes (n, m)
         This rank's :math:`M_w`.
     vectors : sequence of arrays
-        What is added as it is, with the P: biases.
+        What is added as it is, with the P: biases, and whatever else is no matrix.
     qs : sequence of arrays, shapes (m, r)
         From the step before, the same on every rank; at first random. r <= min(n, m).
     add : callable
@@ -205,60 +263,6 @@ def power_step(
         vectors=sums[len(left) :],
         qs=new,
     )
-
-
-@dataclass(frozen=True)
-class PowerSGD:
-    r"""Send each weight matrix with r columns; biases as they are.
-
-    A matrix (n, m) smaller than that gets r = min(n, m), and loses nothing.
-
-    Parameters
-    ----------
-    rank : int
-        r; of use where r (n + m) is much smaller than n m.
-
-    Raises
-    ------
-    ValueError
-        If the rank is below 1.
-
-    References
-    ----------
-    Vogels, Karimireddy & Jaggi 2019.
-
-    Examples
-    --------
-    >>> from course_lib import mlp
-    >>> net = mlp([784, 512, 10])
-    >>> 8 * net.n_params, PowerSGD(4).message_bytes(net, float)
-    (3256400, 62352)
-    """
-
-    rank: int
-
-    def __post_init__(self) -> None:
-        check_integer(self.rank, where="PowerSGD", name="rank", at_least=1)
-
-    def shapes(self, net: Network) -> list[tuple[int, int]]:
-        """Return the shape (m, r) of Q for each weight matrix (n, m) of a network."""
-        return [(m, min(self.rank, n, m)) for n, m in _matrices(net)]
-
-    def start(self, net: Network, dtype: DTypeLike, seed: int) -> list[Array]:
-        """Draw the first Q of each matrix: the same on every rank."""
-        rng = np.random.default_rng([seed, 3])  # apart from the streams of weights, order and noise
-        return [rng.normal(size=shape).astype(dtype) for shape in self.shapes(net)]
-
-    def message_bytes(self, net: Network, dtype: DTypeLike) -> int:
-        """Return the bytes that are all-reduced in one step: P and Q of each matrix, and biases."""
-        pairs = zip(_matrices(net), self.shapes(net), strict=True)
-        factors = sum((n + m) * r for (n, m), (_, r) in pairs)
-        biases = net.n_params - sum(n * m for n, m in _matrices(net))
-        return (factors + biases) * np.dtype(dtype).itemsize
-
-
-def _matrices(net: Network) -> list[tuple[int, int]]:
-    return [s for layer in net.layers for s in layer.shapes().values() if len(s) == 2]
 
 
 def _orthonormal(matrix: Array) -> Array:

@@ -1,74 +1,91 @@
-"""A strategy is how the ranks share the work of a step; the loop around the steps is the same.
+"""What every strategy is written against: the job, and one rank's session of it.
 
-A strategy describes, as a frozen dataclass whose ``repr`` documents the experiment. What changes
-while a training runs (parameters, the optimizer's state, buffers) lives in a session, which each
-rank starts for itself.
+A strategy is how the ranks share the work of a step; the loop around the steps is the same. It
+describes, as a frozen dataclass whose ``repr`` documents the experiment. What changes while a
+training runs (parameters, the optimizer's state, buffers) lives in a session, which each rank
+starts for itself from the job: a training run, complete, as it is sent to each worker once.
 
 Chapter: data parallelism.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol
+
+import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.evaluation import History
+from course_lib.layers import noise
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import Comm
 
-if TYPE_CHECKING:
-    from course_lib.network import Network
+BACKENDS = ("numpy", "torch")
+"""What a model is computed with, by the name of the backend."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A place in a training.
-
-    Attributes
-    ----------
-    epoch, step : int
-        The next step to take: of which epoch, and which within it, from 0.
-    taken : int
-        Steps taken since the beginning.
-    losses : list of float
-        Per rank: its part of the losses of the epoch under way, summed over rows.
-    history : dict of lists
-        Of the epochs that have ended.
+class Strategy(ABC):
+    """How the ranks work together; derive a frozen dataclass from it, with a `start` of its own.
 
     Examples
     --------
-    >>> Progress(epoch=1, step=2, taken=8, losses=[1.5, 2.5]).loss(0, 2)
-    1.5
+    >>> from course_lib.parallel.strategies import SyncSGD
+    >>> @dataclass(frozen=True)
+    ... class Loud(Strategy):
+    ...     def start(self, comm, job, clock):
+    ...         print(f"rank {comm.rank} of {comm.size} starts")
+    ...         return SyncSGD().start(comm, job, clock)
+    >>> from course_lib import SGD, mlp
+    >>> from course_lib.parallel import train
+    >>> options = {"optimizer": SGD(0.1), "epochs": 1, "batch_size": 2, "comm": "inprocess"}
+    >>> data = np.eye(2), np.array([0, 1])
+    >>> train(mlp([2, 2]), data, strategy=Loud(), workers=1, **options).replicas_identical
+    rank 0 of 1 starts
+    True
     """
 
-    epoch: int = 0
-    step: int = 0
-    taken: int = 0
-    losses: list[float] = field(default_factory=list)
-    history: History = field(default_factory=dict)
+    @abstractmethod
+    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
+        """Begin, or go on with, a training on one rank.
 
-    def loss(self, rank: int, size: int) -> float:
-        """Return what one of `size` ranks goes on with.
-
-        As many ranks as before have their own parts back, and the sum will have the same bits; if
-        the number has changed, rank 0 takes all.
+        Parameters
+        ----------
+        comm : Comm
+            This rank's communicator.
+        job : Job
+            The same on every rank; not to be changed. ``job.state`` is None at a fresh start.
+        clock : Stopwatch
+            Where to book time as "compute", "communication" or "input".
         """
-        if len(self.losses) == size:
-            return self.losses[rank]
-        return sum(self.losses) if rank == 0 else 0.0
 
+    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
+        """Say beforehand, on the driver, what would fail on every rank; by default, nothing.
 
-class Model(Protocol):
-    """What computes gradients: a Network, or its twin in another library."""
+        Parameters
+        ----------
+        net : Network
+            What is to be trained.
+        workers : (int, int)
+            The least and the most ranks.
+        backend : {"numpy", "torch"}
+            What computes the gradients.
+
+        Raises
+        ------
+        ValueError
+            If this can not train `net` with the least or the most of workers.
+        """
+        return
 
     @property
-    def loss_and_grad(self) -> Callable[..., tuple[float, Array]]:
-        """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
-        ...
+    def pieces(self) -> int | None:
+        """In how many pieces sums over rows are cut, whatever the ranks; None: one per rank."""
+        return None
 
 
 class Session(Protocol):
@@ -122,41 +139,42 @@ class Session(Protocol):
         ...
 
 
-class Strategy(Protocol):
-    """How the ranks work together; a frozen dataclass."""
+@dataclass(frozen=True)
+class Progress:
+    """A place in a training.
 
-    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
-        """Begin, or go on with, a training on one rank.
+    Attributes
+    ----------
+    epoch, step : int
+        The next step to take: of which epoch, and which within it, from 0.
+    taken : int
+        Steps taken since the beginning.
+    losses : list of float
+        Per rank: its part of the losses of the epoch under way, summed over rows.
+    history : dict of lists
+        Of the epochs that have ended.
 
-        Parameters
-        ----------
-        comm : Comm
-            This rank's communicator.
-        job : Job
-            The same on every rank; not to be changed. ``job.state`` is None at a fresh start.
-        clock : Stopwatch
-            Where to book time as "compute", "communication" or "input".
+    Examples
+    --------
+    >>> Progress(epoch=1, step=2, taken=8, losses=[1.5, 2.5]).loss(0, 2)
+    1.5
+    """
+
+    epoch: int = 0
+    step: int = 0
+    taken: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: History = field(default_factory=dict)
+
+    def loss(self, rank: int, size: int) -> float:
+        """Return what one of `size` ranks goes on with.
+
+        As many ranks as before have their own parts back, and the sum will have the same bits; if
+        the number has changed, rank 0 takes all.
         """
-        ...
-
-
-@runtime_checkable
-class Checks(Protocol):
-    """A strategy that can tell beforehand what would fail on every rank."""
-
-    def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
-        """Raise ValueError if this can not train `net` on the least or the most of workers.
-
-        Parameters
-        ----------
-        net : Network
-            What is to be trained.
-        workers : (int, int)
-            The least and the most ranks.
-        backend : {"numpy", "torch"}
-            What computes the gradients.
-        """
-        ...
+        if len(self.losses) == size:
+            return self.losses[rank]
+        return sum(self.losses) if rank == 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -188,10 +206,6 @@ class Saving:
         False
         """
         return epoch_ends if self.every is None else taken % self.every == 0
-
-
-BACKENDS = ("numpy", "torch")
-"""What a model is computed with, by the name of the backend."""
 
 
 @dataclass(frozen=True)
@@ -235,8 +249,6 @@ class Job:
         Where and how often to save.
     config : dict of str to str
         What decides the training, in words, for the checkpoints.
-    virtual_shards : int or None
-        In how many pieces sums over validation rows are cut; None for one per rank.
     """
 
     net: Network
@@ -257,7 +269,6 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     saving: Saving | None = None
     config: Mapping[str, str] = field(default_factory=dict)
-    virtual_shards: int | None = None
 
     def model(self, rows: int) -> tuple[Model, dict[str, Any]]:
         """Return what computes gradients of at most `rows` rows, and the options it wants.
@@ -269,3 +280,16 @@ class Job:
 
             return TorchModel(self.net), {}
         return self.net, {"workspace": self.net.workspace(rows, self.theta.dtype)}
+
+    def noise(self, epoch: int, step: int) -> np.random.Generator | None:
+        """Return what draws the serial run's noise for a step; None if there is no dropout."""
+        return noise(self.seed, epoch, step) if self.net.has_noise else None
+
+
+class Model(Protocol):
+    """What computes gradients: a Network, or its twin in another library."""
+
+    @property
+    def loss_and_grad(self) -> Callable[..., tuple[float, Array]]:
+        """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
+        ...

@@ -1,7 +1,12 @@
-"""A rank's share of a batch, and the gradient of these rows.
+"""A piece of a batch, and the gradient of its rows, dropout's noise included.
 
-Sums are divided by the size of the whole batch, so that the gradients of all shares, of whatever
+Sums are divided by the size of the whole batch, so that the gradients of all pieces, of whatever
 sizes, only need to be added.
+
+A serial run draws one matrix of noise (rows, width) per dropout layer and step. Who computes rows
+start..stop must draw exactly those rows, or the run would depend on the number of ranks. The
+generator can jump: one float64 consumes one step of PCG64, and ``advance`` skips any number of
+steps at once.
 
 Chapter: data parallelism.
 """
@@ -13,77 +18,33 @@ from typing import Any
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.layers import noise
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import shard
-from course_lib.parallel.comm import Comm
 from course_lib.parallel.strategies.job import Job, Model
 
 
-class RowNoise:
-    """A generator that yields rows start..stop of what `rng` would yield for all rows.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        The serial run's generator; must be a PCG64, as ``np.random.default_rng`` makes it.
-    rows : slice
-        The rows of this rank.
-    total : int
-        The number of rows of the whole batch.
-
-    Raises
-    ------
-    TypeError
-        If the generator cannot jump this way.
-
-    Examples
-    --------
-    >>> whole = np.random.default_rng(0).random((5, 2))
-    >>> part = RowNoise(np.random.default_rng(0), slice(1, 3), 5).random((2, 2))
-    >>> bool(np.all(part == whole[1:3]))
-    True
-    """
-
-    def __init__(self, rng: np.random.Generator, rows: slice, total: int) -> None:
-        if not isinstance(rng.bit_generator, np.random.PCG64):
-            raise TypeError(
-                f"RowNoise: expected a generator made by np.random.default_rng (PCG64), got one "
-                f"on {type(rng.bit_generator).__name__}, which consumes its numbers differently."
-            )
-        self._rng, self._bits = rng, rng.bit_generator
-        self._rows, self._total = rows, total
-
-    def random(self, size: Any, /) -> Array:
-        """Draw this rank's rows of a matrix of uniform numbers; `size` is (rows, width)."""
-        rows, width = size
-        start, stop = self._rows.start, self._rows.stop
-        if rows != stop - start:
-            raise ValueError(f"RowNoise: made for {stop - start} rows, asked for {rows}.")
-        self._bits.advance(start * width)
-        drawn = self._rng.random((rows, width))
-        self._bits.advance((self._total - stop) * width)
-        return drawn
-
-
 class LocalGradient:
-    """The gradient of one rank's rows of a batch, dropout's noise included.
+    """The gradient of one piece of a batch, whoever computes it.
 
     Parameters
     ----------
-    comm : Comm
-        Tells which rows are this rank's, see :func:`shard`.
     job : Job
         The training run.
     clock : Stopwatch
         Where to book the time that reading rows takes.
+    pieces : int
+        How many pieces each batch is cut into, see :func:`~course_lib.parallel.shard`; for most
+        strategies the number of ranks.
     """
 
-    def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
-        self._comm, self._job, self._clock = comm, job, clock
-        # Rank 0 never has fewer rows than another.
-        largest = shard(min(job.batch_size, len(job.x)), 0, comm.size).stop
-        self._model, self._options = job.model(largest)
+    def __init__(self, job: Job, clock: Stopwatch, pieces: int) -> None:
+        self._job, self._clock, self._pieces = job, clock, pieces
+        # No piece is larger than the first.
+        self._model, self._options = job.model(self.part(min(job.batch_size, len(job.x)), 0).stop)
+
+    def part(self, n: int, piece: int) -> slice:
+        """Return which rows of a batch of n are in a piece."""
+        return shard(n, piece, self._pieces)
 
     def __call__(
         self,
@@ -91,31 +52,33 @@ class LocalGradient:
         rows: Array,
         epoch: int,
         step: int,
+        piece: int,
         *,
         out: Array,
         denominator: int | None = None,
     ) -> float:
-        """Write the gradient to `out`; return this rank's part of the loss.
+        """Write the gradient to `out`; return the piece's part of the loss.
 
         Parameters
         ----------
         theta : array, shape (n_params,)
             Where the gradient is taken.
         rows : array of int, shape (batch,)
-            The rows of the global batch; this rank takes its part of them.
+            The rows of the global batch.
         epoch, step : int
             Decide the noise.
+        piece : int
+            Which piece of the batch; for most strategies the rank.
         out : array, shape (n_params,)
-            Overwritten; zero if this rank has no rows.
+            Overwritten; zero if the piece has no rows.
         denominator : int, optional
             What sums are divided by; the rows of the global batch unless given.
         """
         job = self._job
-        part = shard(len(rows), self._comm.rank, self._comm.size)
-        rng = noise(job.seed, epoch, step) if job.net.has_noise else None
         return gradient_of(
-            self._model, theta, job.x, job.y, rows, part,
-            out=out, rng=rng, denominator=denominator, clock=self._clock, **self._options,
+            self._model, theta, job.x, job.y, rows, self.part(len(rows), piece),
+            out=out, rng=job.noise(epoch, step), denominator=denominator, clock=self._clock,
+            **self._options,
         )  # fmt: skip
 
 
@@ -174,3 +137,52 @@ def gradient_of(
         denominator=denominator or len(rows), out=out, rng=own, **options,
     )  # fmt: skip
     return loss
+
+
+class RowNoise:
+    """A generator that yields rows start..stop of what `rng` would yield for all rows.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The serial run's generator; must be a PCG64, as ``np.random.default_rng`` makes it.
+    rows : slice
+        The rows of this rank.
+    total : int
+        The number of rows of the whole batch.
+    skip : int
+        How many numbers per row others draw before.
+
+    Raises
+    ------
+    TypeError
+        If the generator cannot jump this way.
+
+    Examples
+    --------
+    >>> whole = np.random.default_rng(0).random((5, 2))
+    >>> part = RowNoise(np.random.default_rng(0), slice(1, 3), 5).random((2, 2))
+    >>> bool(np.all(part == whole[1:3]))
+    True
+    """
+
+    def __init__(self, rng: np.random.Generator, rows: slice, total: int, *, skip: int = 0) -> None:
+        if not isinstance(rng.bit_generator, np.random.PCG64):
+            raise TypeError(
+                f"RowNoise: expected a generator made by np.random.default_rng (PCG64), got one "
+                f"on {type(rng.bit_generator).__name__}, which consumes its numbers differently."
+            )
+        self._rng, self._bits = rng, rng.bit_generator
+        self._rows, self._total = rows, total
+        self._bits.advance(total * skip)
+
+    def random(self, size: Any, /) -> Array:
+        """Draw this rank's rows of a matrix of uniform numbers; `size` is (rows, width)."""
+        rows, width = size
+        start, stop = self._rows.start, self._rows.stop
+        if rows != stop - start:
+            raise ValueError(f"RowNoise: made for {stop - start} rows, asked for {rows}.")
+        self._bits.advance(start * width)
+        drawn = self._rng.random((rows, width))
+        self._bits.advance((self._total - stop) * width)
+        return drawn

@@ -10,26 +10,22 @@ Chapter: asynchronous, local and compressed training.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import all_reduce, shard
-from course_lib.parallel.collectives.algorithms import ALL_REDUCE
+from course_lib.parallel.collectives import ALL_REDUCE, all_reduce
 from course_lib.parallel.comm import Comm
+from course_lib.parallel.strategies.job import Job, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
 from course_lib.parallel.strategies.sessions import arrays_by_rank, gather_by_rank
 from course_lib.registry import lookup
 
-if TYPE_CHECKING:
-    from course_lib.parallel.strategies.job import Job
-
 
 @dataclass(frozen=True)
-class LocalSGD:
+class LocalSGD(Strategy):
     r"""Take h steps on the rank's own rows, then average.
 
     .. math:: \theta \leftarrow \sum_{r=0}^{p-1} \frac{n_r}{n} \theta_r
@@ -74,24 +70,16 @@ class LocalSGD:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> LocalSession:
-        """Begin a training on one rank, see :class:`~course_lib.parallel.Strategy`."""
+        """Begin, or go on with, a training on one rank."""
         return LocalSession(comm, job, clock, self)
 
 
 class LocalSession:
-    """One rank's part of a training with :class:`LocalSGD`.
-
-    Parameters
-    ----------
-    comm, job, clock
-        See :class:`~course_lib.parallel.Strategy`.
-    strategy : LocalSGD
-        How long a round is.
-    """
+    """One rank's part of a training with :class:`LocalSGD`."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: LocalSGD) -> None:
         self._comm, self._clock, self._strategy = comm, clock, strategy
-        self._optimizer, self._local = job.optimizer, LocalGradient(comm, job, clock)
+        self._optimizer, self._local = job.optimizer, LocalGradient(job, clock, comm.size)
         state = job.optimizer.init(job.theta) if job.state is None else job.state
         self._t: int = state["t"]
         # Parameters and the optimizer's vectors, one after the other: averaged by one all-reduce.
@@ -108,20 +96,19 @@ class LocalSession:
             self._mine = int(arrays_by_rank(job.extra, "rows")[comm.rank][0])
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
-        """See :meth:`Session.step <course_lib.parallel.strategies.job.Session.step>`."""
+        """Step by the mean gradient of the rank's own rows; average where a round ends."""
         theta, state = self._split(self._rows)
-        part = shard(len(rows), self._comm.rank, self._comm.size)
+        rank = self._comm.rank
+        part = self._local.part(len(rows), rank)
         mine, loss = part.stop - part.start, 0.0
         if mine:
-            mean = self._local(theta, rows, epoch, step, out=self._gradient, denominator=mine)
+            mean = self._local(theta, rows, epoch, step, rank, out=self._gradient, denominator=mine)
             self._optimizer.step(theta, self._gradient, state, out=theta)
             loss = mean * mine / len(rows)
         self._t += 1  # also without rows: a schedule goes on alike on all ranks
-        self._steps, self._mine, self._all = (
-            self._steps + 1,
-            self._mine + mine,
-            self._all + len(rows),
-        )
+        self._steps += 1
+        self._mine += mine
+        self._all += len(rows)
         self._clock.lap("compute")
         if self._steps == self._strategy.h:
             self._average(self._rows)

@@ -11,19 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
-from course_lib.layers import noise
 from course_lib.network import Network
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import all_gather, all_reduce, shard
-from course_lib.parallel.collectives.algorithms import ALL_REDUCE
+from course_lib.parallel.collectives import ALL_REDUCE, all_gather, all_reduce, shard
 from course_lib.parallel.comm import Comm, SubComm
 from course_lib.parallel.schedules import Action, Schedule, gpipe, one_f_one_b
+from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.local_gradient import RowNoise
 from course_lib.parallel.strategies.pipeline_stage import (
     MicroBatches,
@@ -34,153 +33,11 @@ from course_lib.parallel.strategies.pipeline_stage import (
 from course_lib.parallel.strategies.tensor_layers import Operators, tensor_chain, tensor_indices
 from course_lib.registry import lookup
 
-if TYPE_CHECKING:
-    from course_lib.parallel.strategies.job import Job, Session
-
-
-class MeshSession:
-    """What a rank holds: the parameters, gradient and optimizer state of its slice only.
-
-    (The job, from which it starts, everybody has in full.)
-
-    Parameters
-    ----------
-    mesh : Mesh
-        The grid.
-    comm : Comm
-        All ranks.
-    job : Job
-        The training.
-    clock : Stopwatch
-        Where to book compute and communication time.
-
-    Raises
-    ------
-    ValueError
-        If the ranks, the network or the backend do not fit the mesh.
-    """
-
-    def __init__(self, mesh: Mesh, comm: Comm, job: Job, clock: Stopwatch) -> None:
-        mesh.check(job.net, workers=(comm.size, comm.size), backend=job.backend)
-        self._mesh, self._job, self._clock = mesh, job, clock
-        self._data, self._pipeline, self._tensor, self._replica = mesh.axes(comm)
-        self._bounds = mesh.cuts(job.net)
-        stage = job.net.split(self._bounds)[self._pipeline.rank]
-        self._indices = indices_of(job.net, self._bounds, self._replica.rank, mesh.tensor)
-        self.theta = job.theta[self._indices]
-        if job.state is None:
-            self.state = job.optimizer.init(self.theta)
-        else:
-            self.state = {name: self._mine(value) for name, value in job.state.items()}
-        self._gradient = self._data.buffer(len(self.theta), self.theta.dtype)
-        # The generator jumps over what the stages before this one draw.
-        first = [0, *self._bounds][self._pipeline.rank]
-        self._skip = noise_per_row(job.net, job.x.shape[1], first)
-        largest = shard(min(job.batch_size, len(job.x)), 0, mesh.data).stop
-        self.stage = Stage(
-            tensor_chain(stage, Operators(self._tensor, mesh.algorithm, clock)),
-            job.net.loss,
-            self._pipeline,
-            theta=self.theta,
-            gradient=self._gradient,
-            rows=shard(largest, 0, min(largest, mesh.micro_batches)).stop,
-            clock=clock,
-        )
-
-    def step(self, rows: Array, epoch: int, step: int) -> float:
-        """Take one step on the global batch `rows`; return this rank's part of the mean loss.
-
-        The loss is known in the last stage; there, the first rank of the tensor axis returns its
-        replica's part, all others 0.
-        """
-        job, total = self._job, len(rows)
-        mine = shard(total, self._data.rank, self._data.size)
-        n = mine.stop - mine.start
-        count = min(n, self._mesh.micro_batches)
-        pieces = [_within(mine, shard(n, i, count)) for i in range(count)]
-        batch = MicroBatches(
-            x=lambda i: job.x[rows[pieces[i]]].astype(self.theta.dtype, copy=False),
-            y=lambda i: job.y[rows[pieces[i]]],
-            noise=partial(self._noise, epoch, step, pieces, total),
-            denominator=total,
-        )
-        actions = self._mesh.actions(self._pipeline.rank, count)
-        loss = self.stage.run(actions, batch)
-        self._clock.lap("compute")
-        all_reduce(self._data, self._gradient, self._mesh.algorithm)
-        self._clock.lap("communication")
-        optimizer = job.optimizer
-        _, self.state = optimizer.step(self.theta, self._gradient, self.state, out=self.theta)
-        self._clock.lap("compute")
-        return loss if self._tensor.rank == 0 else 0.0
-
-    def gather(self) -> tuple[Array, State]:
-        """Return the whole theta and state, in the serial layout; every replica puts its own."""
-        vectors = {k: v for k, v in self.state.items() if isinstance(v, np.ndarray)}
-        parts = all_gather(self._replica, np.stack([self.theta, *vectors.values()]))
-        whole = np.empty((len(parts[0]), self._job.net.n_params), self.theta.dtype)
-        for rank, part in enumerate(parts):
-            at = indices_of(self._job.net, self._bounds, rank, self._mesh.tensor)
-            whole[:, at] = part
-        self._clock.lap("communication")
-        return whole[0], {**self.state, **dict(zip(vectors, whole[1:], strict=True))}
-
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: theta and the optimizer's state are all there is to remember."""
-        return {}
-
-    def _mine(self, value: Any) -> Any:
-        return value[self._indices] if isinstance(value, np.ndarray) else value
-
-    def _noise(
-        self, epoch: int, step: int, pieces: list[slice], total: int, micro: int
-    ) -> RowNoise | None:
-        if not self._job.net.has_noise:
-            return None
-        rng = noise(self._job.seed, epoch, step)
-        rng.bit_generator.advance(total * self._skip)  # type: ignore[attr-defined]
-        return RowNoise(rng, pieces[micro], total)
-
-
-def indices_of(net: Network, bounds: tuple[int, ...], rank: int, tensor: int) -> Array:
-    """Return where in theta the slice of a rank of the replica lies, stage by stage.
-
-    Examples
-    --------
-    >>> from course_lib import mlp
-    >>> indices_of(mlp([1, 2, 2]), (2,), rank=1, tensor=1)  # W 0 1, b 2 3; W 4 5 6 7, b 8 9
-    array([4, 5, 6, 7, 8, 9])
-    """
-    stage, position = divmod(rank, tensor)
-    stages = net.split(bounds)
-    start = sum(part.n_params for part in stages[:stage])
-    return start + tensor_indices(stages[stage], position, tensor)
-
-
-def _within(outer: slice, inner: slice) -> slice:
-    return slice(outer.start + inner.start, outer.start + inner.stop)
-
-
 SCHEDULES: dict[str, Callable[[int, int], Schedule]] = {"gpipe": gpipe, "1f1b": one_f_one_b}
 
 
-def grid(data: int, pipeline: int, tensor: int) -> Array:
-    """Return which rank stands where, shape (data, pipeline, tensor).
-
-    Ranks that differ in the last coordinate only are neighbours, likely on one host: they talk
-    most, twice per pair of layers and micro-batch.
-
-    Examples
-    --------
-    >>> grid(2, 1, 3)
-    array([[[0, 1, 2]],
-           [[3, 4, 5]]])
-    """
-    return np.arange(data * pipeline * tensor).reshape(data, pipeline, tensor)
-
-
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Strategy):
     """Training on a grid of ``data * pipeline * tensor`` ranks, equal to the serial run.
 
     Parameters
@@ -198,7 +55,7 @@ class Mesh:
         In which order a stage works on them: the same bits, but 1F1B keeps fewer activations.
     bounds : tuple of int, optional
         Before which layers to cut the network in stages; by default
-        :func:`~course_lib.parallel.strategies.pipeline_stage.balanced_bounds`.
+        :func:`~course_lib.parallel.strategies.balanced_bounds`.
     algorithm : {"auto", "ordered", "tree", ...}
         How to add, see :func:`~course_lib.parallel.collectives.all_reduce`.
 
@@ -279,9 +136,7 @@ class Mesh:
         )
 
     def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
-        """See :class:`~course_lib.parallel.strategies.job.Checks`."""
-        from course_lib.parallel.strategies.tensor_layers import tensor_indices
-
+        """Raise ValueError if the ranks, the network or the backend do not fit the mesh."""
         if backend != "numpy":
             raise ValueError(
                 "pipeline and tensor parallelism cut the network itself, which only "
@@ -301,8 +156,23 @@ class Mesh:
             )
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
-        """Begin or resume a training on one rank."""
+        """Begin, or go on with, a training on one rank."""
         return MeshSession(self, comm, job, clock)
+
+
+def grid(data: int, pipeline: int, tensor: int) -> Array:
+    """Return which rank stands where, shape (data, pipeline, tensor).
+
+    Ranks that differ in the last coordinate only are neighbours, likely on one host: they talk
+    most, twice per pair of layers and micro-batch.
+
+    Examples
+    --------
+    >>> grid(2, 1, 3)
+    array([[[0, 1, 2]],
+           [[3, 4, 5]]])
+    """
+    return np.arange(data * pipeline * tensor).reshape(data, pipeline, tensor)
 
 
 @cache
@@ -313,3 +183,104 @@ def _schedule(name: str, stages: int, micro_batches: int) -> Schedule:
 def _group(comm: Comm, ranks: Array, name: str) -> Comm:
     # All ranks at once keep the channel's own fast paths.
     return comm if len(ranks) == comm.size else SubComm(comm, ranks.tolist(), name)
+
+
+class MeshSession:
+    """What a rank holds: the parameters, gradient and optimizer state of its slice only."""
+
+    def __init__(self, mesh: Mesh, comm: Comm, job: Job, clock: Stopwatch) -> None:
+        mesh.check(job.net, workers=(comm.size, comm.size), backend=job.backend)
+        self._mesh, self._job, self._clock = mesh, job, clock
+        self._data, self._pipeline, self._tensor, self._replica = mesh.axes(comm)
+        self._bounds = mesh.cuts(job.net)
+        stage = job.net.split(self._bounds)[self._pipeline.rank]
+        self._indices = indices_of(job.net, self._bounds, self._replica.rank, mesh.tensor)
+        self.theta = job.theta[self._indices]
+        if job.state is None:
+            self.state = job.optimizer.init(self.theta)
+        else:
+            self.state = {name: self._mine(value) for name, value in job.state.items()}
+        self._gradient = self._data.buffer(len(self.theta), self.theta.dtype)
+        # The generator jumps over what the stages before this one draw.
+        first = [0, *self._bounds][self._pipeline.rank]
+        self._skip = noise_per_row(job.net, job.x.shape[1], first)
+        largest = shard(min(job.batch_size, len(job.x)), 0, mesh.data).stop
+        self.stage = Stage(
+            tensor_chain(stage, Operators(self._tensor, mesh.algorithm, clock)),
+            job.net.loss,
+            self._pipeline,
+            theta=self.theta,
+            gradient=self._gradient,
+            rows=shard(largest, 0, min(largest, mesh.micro_batches)).stop,
+            clock=clock,
+        )
+
+    def step(self, rows: Array, epoch: int, step: int) -> float:
+        """Take one step on the global batch `rows`; return this rank's part of the mean loss.
+
+        The loss is known in the last stage; there, the first rank of the tensor axis returns its
+        replica's part, all others 0.
+        """
+        job, total = self._job, len(rows)
+        mine = shard(total, self._data.rank, self._data.size)
+        n = mine.stop - mine.start
+        count = min(n, self._mesh.micro_batches)
+        pieces = [_within(mine, shard(n, i, count)) for i in range(count)]
+        batch = MicroBatches(
+            x=lambda i: job.x[rows[pieces[i]]].astype(self.theta.dtype, copy=False),
+            y=lambda i: job.y[rows[pieces[i]]],
+            noise=partial(self._noise, epoch, step, pieces, total),
+            denominator=total,
+        )
+        actions = self._mesh.actions(self._pipeline.rank, count)
+        loss = self.stage.run(actions, batch)
+        self._clock.lap("compute")
+        all_reduce(self._data, self._gradient, self._mesh.algorithm)
+        self._clock.lap("communication")
+        optimizer = job.optimizer
+        _, self.state = optimizer.step(self.theta, self._gradient, self.state, out=self.theta)
+        self._clock.lap("compute")
+        return loss if self._tensor.rank == 0 else 0.0
+
+    def gather(self) -> tuple[Array, State]:
+        """Return the whole theta and state, in the serial layout; every replica puts its own."""
+        vectors = {k: v for k, v in self.state.items() if isinstance(v, np.ndarray)}
+        parts = all_gather(self._replica, np.stack([self.theta, *vectors.values()]))
+        whole = np.empty((len(parts[0]), self._job.net.n_params), self.theta.dtype)
+        for rank, part in enumerate(parts):
+            at = indices_of(self._job.net, self._bounds, rank, self._mesh.tensor)
+            whole[:, at] = part
+        self._clock.lap("communication")
+        return whole[0], {**self.state, **dict(zip(vectors, whole[1:], strict=True))}
+
+    def extra(self) -> dict[str, Array]:
+        """Return nothing: theta and the state are all there is."""
+        return {}
+
+    def _mine(self, value: Any) -> Any:
+        return value[self._indices] if isinstance(value, np.ndarray) else value
+
+    def _noise(
+        self, epoch: int, step: int, pieces: list[slice], total: int, micro: int
+    ) -> RowNoise | None:
+        rng = self._job.noise(epoch, step)
+        return None if rng is None else RowNoise(rng, pieces[micro], total, skip=self._skip)
+
+
+def indices_of(net: Network, bounds: tuple[int, ...], rank: int, tensor: int) -> Array:
+    """Return where in theta the slice of a rank of the replica lies, stage by stage.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> indices_of(mlp([1, 2, 2]), (2,), rank=1, tensor=1)  # W 0 1, b 2 3; W 4 5 6 7, b 8 9
+    array([4, 5, 6, 7, 8, 9])
+    """
+    stage, position = divmod(rank, tensor)
+    stages = net.split(bounds)
+    start = sum(part.n_params for part in stages[:stage])
+    return start + tensor_indices(stages[stage], position, tensor)
+
+
+def _within(outer: slice, inner: slice) -> slice:
+    return slice(outer.start + inner.start, outer.start + inner.stop)

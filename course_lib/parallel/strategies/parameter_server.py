@@ -12,70 +12,88 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
-from course_lib.layers import noise
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import broadcast, shard
+from course_lib.parallel.collectives import broadcast
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.local_gradient import gradient_of
-
-if TYPE_CHECKING:
-    from course_lib.parallel.strategies.job import Job
+from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.local_gradient import LocalGradient
 
 
-class Share:
-    """The gradient of one worker's rows; the workers are the ranks but 0, or 0 if it is alone."""
+@dataclass(frozen=True)
+class AsyncParameterServer(Strategy):
+    r"""Apply each gradient when it comes; let no rank be more than s steps ahead.
 
-    def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
-        self._job, self._clock, self._workers = job, clock, max(1, comm.size - 1)
-        self._place = max(0, comm.rank - 1)
-        largest = self._part(min(job.batch_size, len(job.x)), 0).stop
-        self._options: dict[str, Any]
-        self._model, self._options = job.model(largest)
+    A worker in step k uses parameters that contain all updates of all steps before k - s. With
+    s = 0 all wait for all, and with plain SGD, whatever its schedule, the result is that of the
+    synchronous run. With s > 0 it depends on who was when how fast; the ``log`` of the
+    :class:`~course_lib.parallel.TrainResult` has the order of the updates, from which the
+    run can be repeated to the bit.
 
-    def __call__(
-        self, theta: Array, rows: Array, epoch: int, step: int, *, out: Array
-    ) -> float | None:
-        """Write the gradient to `out` and return this worker's part of the loss; None: no rows."""
-        part, job = self._part(len(rows), self._place), self._job
-        if part.stop == part.start:
-            return None
-        rng = noise(job.seed, epoch, step) if job.net.has_noise else None
-        return gradient_of(
-            self._model, theta, job.x, job.y, rows, part,
-            out=out, rng=rng, clock=self._clock, **self._options,
-        )  # fmt: skip
+    Each worker's gradient is an update of its own: of p ranks, p - 1 take part in a batch, so the
+    optimizer takes p - 1 steps per batch, each with the rows of one worker divided by those of the
+    batch. Plain SGD adds them up; momentum and weight decay act at each of them, and Adam takes
+    p - 1 whole steps, for which its learning rate must be lowered. A schedule counts batches.
 
-    def _part(self, n: int, place: int) -> slice:
-        return shard(n, place, self._workers)
-
-
-class WorkerSession:
-    """A rank that computes gradients.
+    Rank 0 only serves (it would answer late if it computed, too), so the rows of a batch go to
+    the other ranks; alone, it does everything. The end of an epoch is a barrier.
 
     Parameters
     ----------
-    comm, job, clock
-        See :class:`~course_lib.parallel.Strategy`.
+    staleness : int
+        s, at least 0.
+
+    Raises
+    ------
+    ValueError
+        If the staleness is below 0.
+
+    References
+    ----------
+    Dean et al. 2012 (Downpour SGD: without a bound); Ho et al. 2013 (stale synchronous parallel:
+    the bound).
+
+    Examples
+    --------
+    >>> AsyncParameterServer(staleness=2)
+    AsyncParameterServer(staleness=2)
     """
 
+    staleness: int
+
+    def __post_init__(self) -> None:
+        check_integer(self.staleness, where="AsyncParameterServer", name="staleness", at_least=0)
+
+    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> ServerSession | WorkerSession:
+        """Begin, or go on with, a training on one rank."""
+        if comm.rank == 0:
+            return ServerSession(comm, job, clock, self.staleness)
+        return WorkerSession(comm, job, clock)
+
+
+class WorkerSession:
+    """A rank that computes gradients: one of all but rank 0."""
+
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
-        self._comm, self._clock, self._share = comm, clock, Share(comm, job, clock)
+        self._comm, self._clock = comm, clock
+        self._local, self._piece = LocalGradient(job, clock, comm.size - 1), comm.rank - 1
         self._theta, self._gradient = job.theta.copy(), np.empty_like(job.theta)
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
-        """See :meth:`Session.step <course_lib.parallel.strategies.job.Session.step>`."""
-        loss = self._share(self._theta, rows, epoch, step, out=self._gradient)
+        """Push the gradient, an empty one if there are no rows; pull the parameters."""
+        part = self._local.part(len(rows), self._piece)
+        loss = self._local(self._theta, rows, epoch, step, self._piece, out=self._gradient)
         self._clock.lap("compute")
-        self._comm.send(0, "push", self._gradient[:0] if loss is None else self._gradient)
+        has_rows = part.stop > part.start
+        self._comm.send(0, "push", self._gradient if has_rows else self._gradient[:0])
         self._theta = self._comm.recv(0, "pull")
         self._clock.lap("communication")
-        return loss or 0.0
+        return loss
 
     def gather(self) -> tuple[Array, State]:
         """Return the parameters that contain all updates; the state is on rank 0."""
@@ -86,55 +104,14 @@ class WorkerSession:
         return {}
 
 
-class Applied(NamedTuple):
-    """One update in the server's log.
-
-    Attributes
-    ----------
-    worker : int
-        Whose gradient it was.
-    step : int
-        Of which step, counted over all epochs.
-    read : int
-        The number of updates that were in the parameters where the gradient was taken.
-    clock : int
-        All updates of the steps before this one were among them.
-    version : int
-        The number of updates before this one.
-    """
-
-    worker: int
-    step: int
-    read: int
-    clock: int
-    version: int
-
-    @property
-    def lag(self) -> int:
-        """By how many steps the parameters were older than in a synchronous run."""
-        return self.step - self.clock
-
-
 class ServerSession:
-    """Rank 0, which has the parameters.
-
-    Parameters
-    ----------
-    comm, job, clock
-        See :class:`~course_lib.parallel.Strategy`.
-    staleness : int
-        How many steps a worker may be ahead.
-
-    Attributes
-    ----------
-    log : list of Applied
-        All updates in their order, since the run has started or gone on.
-    """
+    """Rank 0, which has the parameters; `log` has all updates in their order since the start."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, staleness: int) -> None:
         self.log: list[Applied] = []
         self._comm, self._clock, self._staleness = comm, clock, staleness
-        self._optimizer, self._share = job.optimizer, Share(comm, job, clock)
+        self._optimizer = job.optimizer
+        self._local = LocalGradient(job, clock, max(1, comm.size - 1))  # used if it is alone
         self._theta = job.theta.copy()
         self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
         # The state counts updates; steps are counted here. Pushes of one worker come in order, so
@@ -149,11 +126,11 @@ class ServerSession:
         """Serve until all updates of s steps ago are in; alone, take the step."""
         if self._comm.size == 1:
             gradient = np.empty_like(self._theta)
-            loss = self._share(self._theta, rows, epoch, step, out=gradient)
+            loss = self._local(self._theta, rows, epoch, step, 0, out=gradient)
             self._apply(0, self._step, gradient, (len(self.log), self._step))
             self._step += 1
             self._clock.lap("compute")
-            return loss or 0.0
+            return loss
         self._step += 1
         self._serve(self._step - self._staleness)
         return 0.0
@@ -205,52 +182,30 @@ class ServerSession:
         )
 
 
-@dataclass(frozen=True)
-class AsyncParameterServer:
-    r"""Apply each gradient when it comes; let no rank be more than s steps ahead.
+class Applied(NamedTuple):
+    """One update in the server's log.
 
-    A worker in step k uses parameters that contain all updates of all steps before k - s. With
-    s = 0 all wait for all, and with plain SGD, whatever its schedule, the result is that of the
-    synchronous run. With s > 0 it depends on who was when how fast; the ``log`` of the
-    :class:`~course_lib.parallel.TrainResult` has the order of the updates, from which the
-    run can be repeated to the bit.
-
-    Each worker's gradient is an update of its own: of p ranks, p - 1 take part in a batch, so the
-    optimizer takes p - 1 steps per batch, each with the rows of one worker divided by those of the
-    batch. Plain SGD adds them up; momentum and weight decay act at each of them, and Adam takes
-    p - 1 whole steps, for which its learning rate must be lowered. A schedule counts batches.
-
-    Rank 0 only serves (it would answer late if it computed, too), so the rows of a batch go to
-    the other ranks; alone, it does everything. The end of an epoch is a barrier.
-
-    Parameters
+    Attributes
     ----------
-    staleness : int
-        s, at least 0.
-
-    Raises
-    ------
-    ValueError
-        If the staleness is below 0.
-
-    References
-    ----------
-    Dean et al. 2012 (Downpour SGD: without a bound); Ho et al. 2013 (stale synchronous parallel:
-    the bound).
-
-    Examples
-    --------
-    >>> AsyncParameterServer(staleness=2)
-    AsyncParameterServer(staleness=2)
+    worker : int
+        Whose gradient it was.
+    step : int
+        Of which step, counted over all epochs.
+    read : int
+        The number of updates that were in the parameters where the gradient was taken.
+    clock : int
+        All updates of the steps before this one were among them.
+    version : int
+        The number of updates before this one.
     """
 
-    staleness: int
+    worker: int
+    step: int
+    read: int
+    clock: int
+    version: int
 
-    def __post_init__(self) -> None:
-        check_integer(self.staleness, where="AsyncParameterServer", name="staleness", at_least=0)
-
-    def start(self, comm: Comm, job: Job, clock: Stopwatch) -> ServerSession | WorkerSession:
-        """Begin a training on one rank, see :class:`~course_lib.parallel.Strategy`."""
-        if comm.rank == 0:
-            return ServerSession(comm, job, clock, self.staleness)
-        return WorkerSession(comm, job, clock)
+    @property
+    def lag(self) -> int:
+        """By how many steps the parameters were older than in a synchronous run."""
+        return self.step - self.clock

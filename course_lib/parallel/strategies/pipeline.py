@@ -9,20 +9,17 @@ Chapter: pipeline and tensor parallelism.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from course_lib.arrays import check_integer
+from course_lib.network import Network
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.comm import Comm
+from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.mesh import Mesh
-
-if TYPE_CHECKING:
-    from course_lib.network import Network
-    from course_lib.parallel.strategies.job import Job, Session
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Pipeline(Strategy):
     r"""A pipeline of stages, one per rank, flushed after each batch: equal to the serial run.
 
     .. math:: \text{share of time idle} = \frac{p - 1}{m + p - 1}
@@ -41,7 +38,7 @@ class Pipeline:
         micro-batches; 1F1B of at most p - s in stage s.
     bounds : tuple of int, optional
         Before which layers to cut; by default so that the largest stage is as small as can be,
-        :func:`~course_lib.parallel.strategies.pipeline_stage.balanced_bounds`.
+        :func:`~course_lib.parallel.strategies.balanced_bounds`.
 
     Raises
     ------
@@ -97,9 +94,9 @@ class Pipeline:
         )
 
     def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
-        """See :class:`~course_lib.parallel.strategies.job.Checks`."""
+        """Raise ValueError if the ranks, the network or the backend do not fit."""
         self.mesh.check(net, workers=workers, backend=backend)
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
-        """Begin or resume a training on one rank."""
+        """Begin, or go on with, a training on one rank."""
         return self.mesh.start(comm, job, clock)

@@ -1,4 +1,7 @@
-"""A session in which every rank has all parameters and the whole state of the optimizer.
+"""What several strategies' sessions have in common.
+
+In most of them every rank has all parameters and the whole state of the optimizer. What belongs to
+single ranks is brought together for a checkpoint, and dealt out when a run goes on.
 
 Chapter: data parallelism.
 """
@@ -15,13 +18,7 @@ from course_lib.parallel.strategies.job import Job
 
 
 class Replicated:
-    """What such sessions have in common, see :class:`~course_lib.parallel.strategies.job.Session`.
-
-    Parameters
-    ----------
-    job : Job
-        Where the training begins, or goes on.
-    """
+    """A session in which every rank has theta and the optimizer's whole state; to derive from."""
 
     def __init__(self, job: Job) -> None:
         self._theta = job.theta.copy()

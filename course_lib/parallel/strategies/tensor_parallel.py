@@ -6,22 +6,19 @@ Chapter: pipeline and tensor parallelism.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from course_lib.network import Network
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives.algorithms import ALL_REDUCE
+from course_lib.parallel.collectives import ALL_REDUCE
 from course_lib.parallel.comm import Comm
+from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.mesh import Mesh
 from course_lib.parallel.strategies.tensor_layers import tensor_plan
 from course_lib.registry import lookup
 
-if TYPE_CHECKING:
-    from course_lib.parallel.strategies.job import Job, Session
-
 
 @dataclass(frozen=True)
-class TensorParallel:
+class TensorParallel(Strategy):
     """Pairs of Dense layers shared by all ranks: equal to the serial run.
 
     The first layer of a pair is split by columns, the second by rows, see
@@ -54,12 +51,12 @@ class TensorParallel:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
 
     def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
-        """See :class:`~course_lib.parallel.strategies.job.Checks`."""
+        """Raise ValueError if the ranks, the network or the backend do not fit."""
         for size in workers:
             Mesh(tensor=size).check(net, workers=(size, size), backend=backend)
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> Session:
-        """Begin or resume a training on one rank."""
+        """Begin, or go on with, a training on one rank."""
         return Mesh(tensor=comm.size, algorithm=self.algorithm).start(comm, job, clock)
 
 

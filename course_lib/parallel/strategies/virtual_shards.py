@@ -14,19 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from course_lib.arrays import Array, check_integer
-from course_lib.layers import noise
 from course_lib.network import Network
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import shard
-from course_lib.parallel.collectives.aligned_tree import AlignedTree
+from course_lib.parallel.collectives import AlignedTree
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job
-from course_lib.parallel.strategies.local_gradient import gradient_of
+from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.local_gradient import LocalGradient
 from course_lib.parallel.strategies.sessions import Replicated
 
 
 @dataclass(frozen=True)
-class VirtualShards:
+class VirtualShards(Strategy):
     """Synchronous steps whose bits do not depend on the number of ranks.
 
     Parameters
@@ -62,8 +60,13 @@ class VirtualShards:
                 f"tree; got {count}. Use {more // 2} or {more}."
             )
 
+    @property
+    def pieces(self) -> int:
+        """The shards: sums over validation rows are cut like those over a batch."""
+        return self.shards
+
     def check(self, net: Network, *, workers: tuple[int, int], backend: str) -> None:
-        """See :class:`~course_lib.parallel.strategies.job.Checks`."""
+        """Raise ValueError if there are more workers than shards."""
         if workers[1] > self.shards:
             raise ValueError(
                 f"train: {workers[1]} workers cannot share virtual_shards={self.shards}: "
@@ -71,42 +74,28 @@ class VirtualShards:
             )
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> VirtualSession:
-        """Begin a training on one rank, see :class:`~course_lib.parallel.Strategy`."""
+        """Begin, or go on with, a training on one rank."""
         return VirtualSession(comm, job, clock, self.shards)
 
 
 class VirtualSession(Replicated):
-    """One rank's part of a training with :class:`VirtualShards`.
-
-    Parameters
-    ----------
-    comm, job, clock
-        See :class:`~course_lib.parallel.Strategy`.
-    shards : int
-        In how many pieces each batch is cut.
-    """
+    """One rank's part of a training with :class:`VirtualShards`."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, shards: int) -> None:
-        self._comm, self._job, self._clock, self._shards = comm, job, clock, shards
         super().__init__(job)
-        self._model, self._options = job.model(-(-min(job.batch_size, len(job.x)) // shards))
+        self._comm, self._clock, self._optimizer = comm, clock, job.optimizer
+        self._local = LocalGradient(job, clock, shards)
         # One number more than parameters: the loss travels with its gradient.
         self._tree = AlignedTree(comm, shards, len(self._theta) + 1, self._theta.dtype, clock)
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
-        """See :meth:`Session.step <course_lib.parallel.strategies.job.Session.step>`."""
-        job = self._job
+        """Add the gradients of all pieces along the tree, then step."""
 
-        def leaf(index: int, out: Array) -> None:
-            rng = noise(job.seed, epoch, step) if job.net.has_noise else None
-            part = shard(len(rows), index, self._shards)
-            out[-1] = gradient_of(
-                self._model, self._theta, job.x, job.y, rows, part,
-                out=out[:-1], rng=rng, clock=self._clock, **self._options,
-            )  # fmt: skip
+        def leaf(piece: int, out: Array) -> None:
+            out[-1] = self._local(self._theta, rows, epoch, step, piece, out=out[:-1])
 
         total = self._tree.sum(leaf)
-        self._theta, self._state = job.optimizer.step(
+        self._theta, self._state = self._optimizer.step(
             self._theta, total[:-1], self._state, out=self._theta
         )
         self._clock.lap("compute")

@@ -11,25 +11,21 @@ Chapter: sharded optimizers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import all_gather, reduce_scatter, shard
-from course_lib.parallel.collectives.algorithms import REDUCE_SCATTER
+from course_lib.parallel.collectives import REDUCE_SCATTER, all_gather, reduce_scatter, shard
 from course_lib.parallel.comm import Comm
+from course_lib.parallel.strategies.job import Job, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
 from course_lib.registry import lookup
 
-if TYPE_CHECKING:
-    from course_lib.parallel.strategies.job import Job
-
 
 @dataclass(frozen=True)
-class ZeRO1:
+class ZeRO1(Strategy):
     r"""Synchronous steps, each rank on its slice of the parameters.
 
     Of theta and of the gradient every rank has the whole, of the optimizer's vectors
@@ -64,30 +60,17 @@ class ZeRO1:
         lookup("reduce_scatter algorithm", self.algorithm, REDUCE_SCATTER)
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> ZeROSession:
-        """Begin a training on one rank, see :class:`~course_lib.parallel.Strategy`."""
+        """Begin, or go on with, a training on one rank."""
         return ZeROSession(comm, job, clock, self.algorithm)
 
 
 class ZeROSession:
-    """One rank's part of a training with :class:`ZeRO1`.
-
-    Parameters
-    ----------
-    comm, job, clock
-        See :class:`~course_lib.parallel.Strategy`.
-    algorithm : str
-        How gradients are added.
-
-    Attributes
-    ----------
-    state : dict
-        The optimizer's state of this rank's slice.
-    """
+    """One rank's part of a training with :class:`ZeRO1`: `state` is that of its slice."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
         self._comm, self._clock, self._optimizer = comm, clock, job.optimizer
         self._algorithm = algorithm
-        self._theta, self._local = job.theta.copy(), LocalGradient(comm, job, clock)
+        self._theta, self._local = job.theta.copy(), LocalGradient(job, clock, comm.size)
         self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
         self._slices = [shard(len(self._theta), rank, comm.size) for rank in range(comm.size)]
         self._mine = self._slices[comm.rank]
@@ -98,8 +81,8 @@ class ZeROSession:
             self.state = {"t": job.state["t"], **cut}
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
-        """See :meth:`Session.step <course_lib.parallel.strategies.job.Session.step>`."""
-        loss = self._local(self._theta, rows, epoch, step, out=self._gradient)
+        """Add and scatter the gradients, step on this rank's slice, gather the slices."""
+        loss = self._local(self._theta, rows, epoch, step, self._comm.rank, out=self._gradient)
         self._clock.lap("compute")
         gradient = reduce_scatter(self._comm, self._gradient, self._algorithm)
         self._clock.lap("communication")

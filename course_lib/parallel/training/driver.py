@@ -85,9 +85,10 @@ def train(
         How to step.
     epochs, batch_size : int
         Passes over the data, and rows per step over all workers together (the GLOBAL batch).
-    strategy : {"sync", "tensor", "zero1"} or Strategy
-        How the ranks work together, see :mod:`course_lib.parallel.strategies.job`; those that need
-        numbers are passed as objects, such as ``LocalSGD(8)``.
+    strategy : str or Strategy
+        How the ranks work together: a text such as ``"sync"``, ``"local:8"``, ``"topk:0.01"``, see
+        :data:`~course_lib.parallel.strategies.table.STRATEGIES`, or an object such as
+        ``LocalSGD(8)``.
     workers : int or (int, int)
         The number of ranks, one per worker; or the least and the most: each start and restart
         takes as many as there are.
@@ -100,8 +101,8 @@ def train(
     backend : {"numpy", "torch"}
         What computes the gradients.
     virtual_shards : int, optional
-        In how many pieces, a power of two, each batch is cut, whatever the number of workers:
-        then 1, 2, 3, ... workers give the same bits. Only for the strategy "sync".
+        N, short for the strategy ``"virtual:N"``: each batch is cut in N pieces, a power of two,
+        whatever the number of workers; then 1, 2, 3, ... workers give the same bits.
     seed : int
         Decides the order of rows, dropout's noise and, without `theta`, the initial parameters.
     theta : array, shape (n_params,), optional

@@ -26,7 +26,7 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_reduce, shard
 from course_lib.parallel.comm import Comm, run_threads
 from course_lib.parallel.cost import fit_alpha_beta
-from course_lib.parallel.strategies.local_gradient import gradient_of
+from course_lib.parallel.strategies import gradient_of
 from course_lib.parallel.training.result import Predicted
 
 if TYPE_CHECKING:
@@ -107,10 +107,7 @@ def predict(
 def _measure(
     comm: Comm, net: Network, optimizer: Optimizer, theta: Array, x: Array, y: Array, size: int
 ) -> tuple[dict[str, float], list[tuple[float, float]], float]:
-    """Take steps; return the seconds of one, (bytes, seconds) of additions, the share of waiting.
-
-    The seconds are by name; of the addition the share was spent waiting.
-    """
+    """Return a step's seconds by name, (bytes, seconds) of additions, their share of waiting."""
     part = shard(size, comm.rank, comm.size)
     own, gradient = theta.copy(), np.empty_like(theta)
     state, workspace = optimizer.init(own), net.workspace(max(1, part.stop - part.start), own.dtype)

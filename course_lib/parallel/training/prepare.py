@@ -1,4 +1,4 @@
-"""What a training is made of, checked and put together before anything is started.
+"""From the arguments of a training to its job: all checked before anything is started.
 
 Chapter: data parallelism.
 """
@@ -16,44 +16,17 @@ from course_lib.network import Network
 from course_lib.parallel import channels
 from course_lib.parallel.sources import open_data
 from course_lib.parallel.strategies import (
+    BACKENDS,
     Job,
     Strategy,
     SyncSGD,
-    TensorParallel,
     VirtualShards,
-    ZeRO1,
+    parse,
 )
-from course_lib.parallel.strategies.job import BACKENDS, Checks
 from course_lib.parallel.training.recovery import describe
 from course_lib.registry import lookup
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
-
-# Those that need no number to be made.
-STRATEGIES: dict[str, Strategy] = {
-    "sync": SyncSGD(),
-    "tensor": TensorParallel(),
-    "zero1": ZeRO1(),
-}
-
-
-def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
-    """Return the least and the most ranks.
-
-    Examples
-    --------
-    >>> ranks_between(2), ranks_between((1, 4))
-    ((2, 2), (1, 4))
-    """
-    low, high = workers if isinstance(workers, tuple) else (workers, workers)
-    low = check_integer(low, where="train", name="workers", at_least=1)
-    high = check_integer(high, where="train", name="workers", at_least=1)
-    if high < low:
-        raise ValueError(
-            f"train: workers=(least, most) needs least <= most, got {(low, high)}; "
-            "for a fixed number, pass that alone."
-        )
-    return low, high
 
 
 def make_job(
@@ -94,17 +67,38 @@ def make_job(
             *settings["validation"], where="train, validation"
         )
     x = x.astype(theta.dtype, copy=False)
-    chosen = lookup("strategy", strategy, STRATEGIES) if isinstance(strategy, str) else strategy
-    job = Job(net=model, theta=theta, x=x, y=y, strategy=chosen, **settings)
+    chosen = parse(strategy) if isinstance(strategy, str) else strategy
+    if not isinstance(chosen, Strategy):
+        raise TypeError(
+            "train: strategy must be a text such as 'local:8' or a Strategy, got "
+            f"{chosen!r}; a class of your own derives from course_lib.parallel.Strategy."
+        )
     if virtual_shards is not None:
         if not isinstance(chosen, SyncSGD):
             raise ValueError(
                 f"train: virtual_shards is for the strategy 'sync', and not for {chosen}; leave "
                 "one of the two out."
             )
-        job = replace(job, strategy=VirtualShards(virtual_shards))
-    if isinstance(job.strategy, Checks):  # better here than on every worker
-        job.strategy.check(model, workers=workers, backend=job.backend)
-    if isinstance(job.strategy, VirtualShards):
-        job = replace(job, virtual_shards=job.strategy.shards)
+        chosen = VirtualShards(virtual_shards)
+    chosen.check(model, workers=workers, backend=settings["backend"])
+    job = Job(net=model, theta=theta, x=x, y=y, strategy=chosen, **settings)
     return job if job.saving is None else replace(job, config=describe(job))
+
+
+def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the least and the most ranks.
+
+    Examples
+    --------
+    >>> ranks_between(2), ranks_between((1, 4))
+    ((2, 2), (1, 4))
+    """
+    low, high = workers if isinstance(workers, tuple) else (workers, workers)
+    low = check_integer(low, where="train", name="workers", at_least=1)
+    high = check_integer(high, where="train", name="workers", at_least=1)
+    if high < low:
+        raise ValueError(
+            f"train: workers=(least, most) needs least <= most, got {(low, high)}; "
+            "for a fixed number, pass that alone."
+        )
+    return low, high

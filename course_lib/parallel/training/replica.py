@@ -21,13 +21,11 @@ from course_lib.arrays import Array
 from course_lib.evaluation import evaluate
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import all_agree, all_reduce, shard
-from course_lib.parallel.collectives.aligned_tree import tree_sum
+from course_lib.parallel.collectives import all_agree, all_reduce, shard, tree_sum
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import CheckpointMismatch
-from course_lib.parallel.sources.opened import order_of
-from course_lib.parallel.strategies import Job
-from course_lib.parallel.strategies.job import Progress
+from course_lib.parallel.sources import order_of
+from course_lib.parallel.strategies import Job, Progress
 from course_lib.parallel.training.recovery import save_point
 from course_lib.parallel.training.result import RankResult
 from course_lib.training import check_finite
@@ -58,15 +56,16 @@ def epoch_row(
         x, y = job.validation
         # All ranks need the same names, also a rank without rows.
         names += [f"val_{name}" for name in evaluate(job.net, theta, x[:1], y[:1])]
-    # One line of numbers for each piece of the validation data. Virtual shards are pieces that do
-    # not depend on the number of ranks: each line is filled by one rank, to which the others add
-    # only zeros, and the lines are summed by all alike.
-    pieces = job.virtual_shards or comm.size
-    table = np.zeros((pieces if job.virtual_shards else 1, len(names)))
+    # Pieces of the validation data that do not depend on the number of ranks have a line of numbers
+    # each: it is filled by one rank, to which the others add only zeros, and the lines are summed
+    # by all alike.
+    fixed = job.strategy.pieces
+    pieces = fixed or comm.size
+    table = np.zeros((fixed or 1, len(names)))
     table[0, 0] = total / len(job.x)
     for index in range(pieces)[shard(pieces, comm.rank, comm.size)]:
         if job.validation is not None:
-            line = table[index if job.virtual_shards else 0, 1:]
+            line = table[index if fixed else 0, 1:]
             line[:] = _piece(job, theta, shard(len(x), index, pieces))
     clock.lap("evaluation")
     all_reduce(comm, table)

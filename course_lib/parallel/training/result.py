@@ -15,111 +15,7 @@ from course_lib.optimizers import State
 from course_lib.parallel.comm import Counters
 
 if TYPE_CHECKING:
-    from course_lib.parallel.strategies.parameter_server import Applied
-
-__all__ = ["RankResult", "RankTiming", "TrainResult"]
-
-
-class Predicted(NamedTuple):
-    """What one rank should take, in seconds of the whole training.
-
-    Attributes
-    ----------
-    compute, communication, waiting, input : float
-        As measured by :class:`~course_lib.parallel.training.RankTiming`; waiting is a part of
-        communication.
-    """
-
-    compute: float
-    communication: float
-    waiting: float = 0.0
-    input: float = 0.0
-
-
-def beside(timing: Sequence[RankTiming], predicted: Sequence[Predicted]) -> list[str]:
-    """Return lines that put what was predicted beside what was measured, in seconds.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of ranks differ.
-    """
-    if len(timing) != len(predicted):
-        raise ValueError(
-            f"report: predict= is for {len(predicted)} ranks, but {len(timing)} were run; predict "
-            "with the same workers=."
-        )
-    titles = ("compute", "communication", "(waiting)", "input")
-    lines = ["seconds, predicted / measured:", "rank" + "".join(f"{t:>19s}" for t in titles)]
-    for rank, (measured, told) in enumerate(zip(timing, predicted, strict=True)):
-        pairs = [(getattr(told, name), getattr(measured, name)) for name in Predicted._fields]
-        lines.append(f"{rank:4d}" + "".join(f"{p:10.3f} / {m:6.3f}" for p, m in pairs))
-    return lines
-
-
-class RankResult(NamedTuple):
-    """What a rank hands back; parameters come from rank 0 (elsewhere empty), a hash from all."""
-
-    theta: Array
-    state: State
-    history: History
-    digest: str
-    seconds: dict[str, float]
-    sent: Counters
-    log: tuple[Applied, ...] = ()
-
-
-@dataclass(frozen=True)
-class RankTiming:
-    """What one rank did, in seconds and messages.
-
-    Attributes
-    ----------
-    compute : float
-        Gradients of its own rows, and optimizer steps.
-    communication : float
-        Inside collectives, waiting included.
-    waiting : float
-        Of that, for messages that had not been sent or had not arrived yet.
-    evaluation : float
-        Validation and bookkeeping between epochs.
-    total : float
-        From the start of this rank to its end.
-    messages, bytes : int
-        Sent by this rank; bytes of array data.
-    input : float
-        Shuffling, and reading rows: from memory, a file or another worker.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> RankTiming.of(RankResult(np.zeros(0), {}, {}, "a", {"compute": 2.0}, Counters(1, 8))).total
-    2.0
-    """
-
-    compute: float
-    communication: float
-    waiting: float
-    evaluation: float
-    total: float
-    messages: int
-    bytes: int
-    input: float = 0.0
-
-    @classmethod
-    def of(cls, rank: RankResult) -> RankTiming:
-        """Make the timing of one rank from what it handed back."""
-        spent = rank.seconds
-        return cls(
-            compute=spent.get("compute", 0.0),
-            communication=spent.get("communication", 0.0),
-            waiting=rank.sent.waiting,
-            evaluation=spent.get("evaluation", 0.0),
-            total=sum(spent.values()),
-            messages=rank.sent.messages,
-            bytes=rank.sent.bytes,
-            input=spent.get("input", 0.0),
-        )
+    from course_lib.parallel.strategies import Applied
 
 
 @dataclass(frozen=True)
@@ -198,8 +94,104 @@ class TrainResult:
                 f"{t.bytes / 1e6:4.2f}"
             )
         if predict is not None:
-            lines += beside(self.timing, predict)
+            lines += _beside(self.timing, predict)
         same = "yes" if self.replicas_identical else "NO"
         again = f"; restarts: {self.restarts}" if self.restarts else ""
         lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s{again}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class RankTiming:
+    """What one rank did, in seconds and messages.
+
+    Attributes
+    ----------
+    compute : float
+        Gradients of its own rows, and optimizer steps.
+    communication : float
+        Inside collectives, waiting included.
+    waiting : float
+        Of that, for messages that had not been sent or had not arrived yet.
+    evaluation : float
+        Validation and bookkeeping between epochs.
+    total : float
+        From the start of this rank to its end.
+    messages, bytes : int
+        Sent by this rank; bytes of array data.
+    input : float
+        Shuffling, and reading rows: from memory, a file or another worker.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RankTiming.of(RankResult(np.zeros(0), {}, {}, "a", {"compute": 2.0}, Counters(1, 8))).total
+    2.0
+    """
+
+    compute: float
+    communication: float
+    waiting: float
+    evaluation: float
+    total: float
+    messages: int
+    bytes: int
+    input: float = 0.0
+
+    @classmethod
+    def of(cls, rank: RankResult) -> RankTiming:
+        """Make the timing of one rank from what it handed back."""
+        spent = rank.seconds
+        return cls(
+            compute=spent.get("compute", 0.0),
+            communication=spent.get("communication", 0.0),
+            waiting=rank.sent.waiting,
+            evaluation=spent.get("evaluation", 0.0),
+            total=sum(spent.values()),
+            messages=rank.sent.messages,
+            bytes=rank.sent.bytes,
+            input=spent.get("input", 0.0),
+        )
+
+
+class Predicted(NamedTuple):
+    """What one rank should take, in seconds of the whole training.
+
+    Attributes
+    ----------
+    compute, communication, waiting, input : float
+        As measured by :class:`~course_lib.parallel.training.RankTiming`; waiting is a part of
+        communication.
+    """
+
+    compute: float
+    communication: float
+    waiting: float = 0.0
+    input: float = 0.0
+
+
+class RankResult(NamedTuple):
+    """What a rank hands back; parameters come from rank 0 (elsewhere empty), a hash from all."""
+
+    theta: Array
+    state: State
+    history: History
+    digest: str
+    seconds: dict[str, float]
+    sent: Counters
+    log: tuple[Applied, ...] = ()
+
+
+def _beside(timing: Sequence[RankTiming], predicted: Sequence[Predicted]) -> list[str]:
+    """Return lines that put what was predicted beside what was measured, in seconds."""
+    if len(timing) != len(predicted):
+        raise ValueError(
+            f"report: predict= is for {len(predicted)} ranks, but {len(timing)} were run; predict "
+            "with the same workers=."
+        )
+    titles = ("compute", "communication", "(waiting)", "input")
+    lines = ["seconds, predicted / measured:", "rank" + "".join(f"{t:>19s}" for t in titles)]
+    for rank, (measured, told) in enumerate(zip(timing, predicted, strict=True)):
+        pairs = [(getattr(told, name), getattr(measured, name)) for name in Predicted._fields]
+        lines.append(f"{rank:4d}" + "".join(f"{p:10.3f} / {m:6.3f}" for p, m in pairs))
+    return lines
