@@ -5,10 +5,6 @@ Chapter: a network in NumPy.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from math import ceil
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,9 +14,8 @@ from sklearn.utils import check_random_state
 
 from course_lib import optimizers
 from course_lib.arrays import Array, check_integer
-from course_lib.checkpoint import join_state, load
 from course_lib.data import stratified
-from course_lib.early_stopping import EarlyStopping, KeepBest, best_epoch
+from course_lib.early_stopping import EarlyStopping, KeepBest
 from course_lib.evaluation import History
 from course_lib.network import Network, mlp
 from course_lib.optimizers import Optimizer, State
@@ -231,30 +226,20 @@ def train_on(
     Parameters
     ----------
     workers, client
-        As for :func:`~course_lib.parallel.train`; with `stop`, workers must see this machine's
-        folder for temporary files.
+        As for :func:`~course_lib.parallel.train`.
     net, theta, x, y, stop, **settings
         As for :func:`train_here`.
     """
-    from course_lib.parallel.training import train
+    from course_lib.parallel import train
 
-    with nullcontext() if stop is None else TemporaryDirectory() as folder:
-        # The best epoch is among the last checkpoints: never further back than `patience`.
-        result = train(
-            net,
-            (x, y),
-            theta=theta,
-            workers=workers,
-            client=client,
-            stop=stop,
-            checkpoint=folder,
-            keep=1 if stop is None else stop.patience + 1,
-            **settings,
-        )
-        if folder is None or stop is None:
-            return FitResult(result.theta, result.state, result.history)
-        best = best_epoch(result.history, stop.metric, where="fit")
-        steps = (best + 1) * ceil(len(x) / settings["batch_size"])
-        point = load(Path(folder) / f"step-{steps:08d}.json")
-    state = join_state(point.arrays, point.meta["state"])
-    return FitResult(point.arrays["theta"], state, result.history)
+    result = train(
+        net,
+        (x, y),
+        theta=theta,
+        workers=workers,
+        client=client,
+        stop=stop,
+        keep_best=None if stop is None else stop.metric,
+        **settings,
+    )
+    return FitResult(result.theta, result.state, result.history)

@@ -53,8 +53,7 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         rounding. Without it, in this process.
     client : Client or str, optional
         The Dask cluster whose workers take the place of these processes, all of them if `n_jobs`
-        is not given; or its address. A clone shares a client; a pickle remembers its address. With
-        early stopping the workers must see this machine's folder for temporary files.
+        is not given; or its address. A clone shares a client; a pickle remembers its address.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from course_lib import SGD, Adam, EarlyStopping, fit, mlp
+from course_lib import SGD, Adam, EarlyStopping, FitResult, KeepBest, fit, mlp
 from course_lib.data import Split
 from course_lib.parallel import SyncSGD, train
 from course_lib.parallel.errors import ParallelError, RankFailed
@@ -96,6 +96,16 @@ def test_early_stopping_stops_where_the_serial_run_stops():
     reference = serial(net, optimizer, stop=stop, epochs=40)
     assert 3 <= len(reference.history["loss"]) < 40  # the test would be empty otherwise
     assert_equal(parallel(net, optimizer, 3, stop=stop, epochs=40), reference)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("metric", ["loss", "val_loss", "val_accuracy"])
+def test_the_best_epoch_is_the_serial_one(metric, workers):
+    net, optimizer, keep = mlp([7, 20, 3]), SGD(0.5), KeepBest(metric)
+    reference = serial(net, optimizer, epochs=12, callbacks=[keep])
+    assert metric == "loss" or keep.epoch < 11  # the test would be empty otherwise
+    result = parallel(net, optimizer, workers, epochs=12, keep_best=metric)
+    assert_equal(result, FitResult(keep.theta, keep.state, reference.history))
 
 
 def test_ranks_that_disagree_about_stopping_go_on_together():
@@ -187,6 +197,11 @@ BAD = [
     ({"theta": np.zeros(3)}, ValueError, r"theta must have shape"),
     ({"client": "tcp://127.0.0.1:1"}, ValueError, "uses no cluster; leave out either client= or"),
     ({"validation": (XV[:, :2], YV)}, ValueError, r"train, validation: x must have 7 columns"),
+    (
+        {"validation": None, "keep_best": "val_loss"},
+        ValueError,
+        r"keep_best='val_loss' judges by held-out data; pass validation=",
+    ),
     ({"x": X[:, :2]}, ValueError, r"train: x must have 7 columns"),
     ({"y": Y + 1}, ValueError, r"train: labels must lie in 0..2"),
 ]  # fmt: skip

@@ -13,10 +13,13 @@ from course_lib.parallel import (
     Int8,
     LocalSGD,
     PowerSGD,
+    SyncSGD,
     TopK,
+    VirtualShards,
     ZeRO1,
     train,
 )
+from course_lib.parallel.errors import CheckpointMismatch
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -51,6 +54,27 @@ def test_every_checkpoint_leads_to_the_same_end_to_the_bit(strategy, optimizer, 
         again = train(NOISY, (X, Y), checkpoint=tmp_path / f"b{i}", resume=point, **options)
         assert again.digests == whole.digests
         assert again.history == whole.history
+
+
+@pytest.mark.parametrize("strategy", [SyncSGD(), VirtualShards(4), *STRATEGIES], ids=repr)
+def test_the_best_epoch_survives_a_break_to_the_bit(strategy, tmp_path):
+    workers = 2 if isinstance(strategy, AsyncParameterServer) else 3
+    options = {
+        "optimizer": Adam(0.05), "strategy": strategy, "workers": workers, "epochs": 6,
+        "batch_size": 10, "seed": 5, "theta": start(NET), "validation": (X[:11], Y[:11] * 0),
+        "comm": "inprocess", "keep_best": "val_loss", "checkpoint": tmp_path, "keep": 99,
+    }  # fmt: skip
+    whole = train(NET, (X, Y), every=5, **options)
+    best = int(np.argmin(whole.history["val_loss"]))
+    assert best < 4  # or no checkpoint would lie behind it
+    point = next(p for p in tmp_path.glob("*.json") if int(p.stem[5:]) > 6 * (best + 1))
+    again = train(NET, (X, Y), **options | {"resume": point, "checkpoint": tmp_path / "again"})
+    last = train(NET, (X, Y), **options | {"checkpoint": tmp_path / "new", "epochs": best + 1})
+    for result in (again, last):
+        assert np.array_equal(result.theta, whole.theta)
+        assert all(np.array_equal(result.state[k], v) for k, v in whole.state.items())
+    with pytest.raises(CheckpointMismatch, match=r"best epoch is by val_loss.* here it is by loss"):
+        train(NET, (X, Y), **options | {"keep_best": "loss"})
 
 
 def test_an_asynchronous_training_goes_on_from_a_checkpoint(tmp_path):

@@ -236,6 +236,10 @@ class Job:
         Held-out data.
     stop : callable or None
         Says, of a history, whether to stop.
+    keep_best : str or None
+        The metric that says which epoch's parameters to return; None for those of the last.
+    best : (theta, state) or None
+        Of the best epoch before, on rank 0.
     report : bool
         Whether anybody listens to rank 0.
     state : dict or None
@@ -263,6 +267,8 @@ class Job:
     backend: str = "numpy"
     validation: tuple[Array, Array] | None = None
     stop: Callable[[History], bool] | None = None
+    keep_best: str | None = None
+    best: tuple[Array, State] | None = None
     report: bool = False
     state: State | None = None
     extra: Mapping[str, Array] = field(default_factory=dict)

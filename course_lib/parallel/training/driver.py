@@ -64,6 +64,7 @@ def train(
     timeout: float = 60.0,
     validation: tuple[Any, Any] | None = None,
     stop: Callable[[History], bool] | None = None,
+    keep_best: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> TrainResult:
@@ -125,6 +126,10 @@ def train(
         Held-out data, evaluated after each epoch.
     stop : callable, optional
         Called with the history after each epoch, on every rank; training ends when all say True.
+    keep_best : str, optional
+        A key of the history, such as ``"val_loss"``: the result's theta and state are those of the
+        epoch in which it was best (an accuracy the highest, anything else the lowest), instead of
+        the last.
     on_event : callable, optional
         Called in this process with each :class:`~course_lib.parallel.Event`: an epoch has
         ended, a checkpoint was written, a worker was lost, ....
@@ -169,6 +174,7 @@ def train(
         model, data, theta,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
         backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
+        keep_best=keep_best,
         workers=between, report=on_event is not None or progress or checkpoint is not None,
         saving=saving(checkpoint, every, keep),
     )  # fmt: skip

@@ -66,6 +66,11 @@ def make_job(
         settings["validation"] = model.check_data(
             *settings["validation"], where="train, validation"
         )
+    elif str(settings.get("keep_best")).startswith("val_"):
+        raise ValueError(
+            f"train: keep_best={settings['keep_best']!r} judges by held-out data; pass "
+            "validation=(x, y), or choose keep_best='loss'."
+        )
     x = x.astype(theta.dtype, copy=False)
     chosen = parse(strategy) if isinstance(strategy, str) else strategy
     if not isinstance(chosen, Strategy):

@@ -117,7 +117,8 @@ def describe(job: Job) -> dict[str, str]:
 
     The number of epochs, of workers, and when to stop may change from one run to the next.
     """
-    return {
+    kept = {} if job.keep_best is None else {"best epoch": f"by {job.keep_best}"}
+    return kept | {
         "network": _words(job.net),
         "optimizer": _words(job.optimizer),
         "strategy": _words(job.strategy),
@@ -137,12 +138,15 @@ def save_point(
     state: State,
     extra: Mapping[str, Array],
     progress: Progress,
+    best: tuple[Array, State] | None = None,
 ) -> Path:
     """Write a checkpoint; on rank 0 only."""
     vectors, numbers = split_state(state)
-    remembered = {f"extra.{name}": array for name, array in extra.items()}
+    arrays = {"theta": theta, **vectors, **_named("extra", extra)}
     meta = {"config": dict(config), "state": numbers, "progress": asdict(progress)}
-    arrays = {"theta": theta, **vectors, **remembered}
+    if best is not None:
+        vectors, meta["best"] = split_state(best[1])
+        arrays |= _named("best", {"theta": best[0], **vectors})
     return save(saving.directory, step=progress.taken, arrays=arrays, meta=meta, keep=saving.keep)
 
 
@@ -177,18 +181,24 @@ def resume(job: Job, point: Checkpoint, where: str) -> Job:
                 "or the same arguments as then.",
                 step=point.step,
             )
-    extra = {
-        name.removeprefix("extra."): array
-        for name, array in point.arrays.items()
-        if name.startswith("extra.")
-    }
+    best = _within("best", point.arrays)
     return replace(
         job,
         theta=point.arrays["theta"],
         state=join_state(point.arrays, point.meta["state"]),
-        extra=extra,
+        extra=_within("extra", point.arrays),
         progress=Progress(**point.meta["progress"]),
+        best=(best["theta"], join_state(best, point.meta["best"])) if best else None,
     )
+
+
+def _named(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def _within(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    start = f"{prefix}."
+    return {k.removeprefix(start): array for k, array in arrays.items() if k.startswith(start)}
 
 
 def _words(thing: object) -> str:

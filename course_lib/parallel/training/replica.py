@@ -18,6 +18,7 @@ from itertools import islice
 import numpy as np
 
 from course_lib.arrays import Array
+from course_lib.early_stopping import best_epoch
 from course_lib.evaluation import evaluate
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
@@ -111,6 +112,7 @@ class _Replica:
             )
         self.history = deepcopy(job.progress.history)
         self.total = job.progress.loss(comm.rank, comm.size)  # of the epoch under way, over rows
+        self.best = job.best
         self.session = job.strategy.start(comm, job, self.clock)
         comm.step = job.progress.taken - 1
         self.told = time.monotonic()
@@ -125,7 +127,7 @@ class _Replica:
             self.steps(epoch, start.step if epoch == start.epoch else 0)
             found = self.session.gather()
             self.clock.lap("communication")
-            self.record(found[0])
+            self.record(*found)
             self.tell(epoch, "metric", {name: row[-1] for name, row in self.history.items()})
             self.total, stops = 0.0, self.stops()
             self.clock.lap("evaluation")
@@ -137,12 +139,15 @@ class _Replica:
                 break
         theta, state = self.session.gather() if found is None else found
         self.clock.lap("evaluation")
+        digest = hashlib.sha256(theta.tobytes()).hexdigest()
+        if self.best is not None and job.keep_best is not None:
+            theta, state = self.best
         first = self.comm.rank == 0
         return RankResult(
             theta if first else theta[:0].copy(),
             state if first else {},
             self.history,
-            hashlib.sha256(theta.tobytes()).hexdigest(),
+            digest,
             self.clock.seconds,
             self.comm.counters,
             tuple(getattr(self.session, "log", ())),
@@ -173,11 +178,15 @@ class _Replica:
                 self.save(epoch, step + 1, self.session.gather())
             self.clock.lap("compute")
 
-    def record(self, theta: Array) -> None:
-        """Append one epoch to the history."""
+    def record(self, theta: Array, state: State) -> None:
+        """Append one epoch to the history; if it is the best so far, rank 0 keeps what it gave."""
         row = epoch_row(self.comm, self.job, theta, self.total, self.clock)
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
+        metric, epochs = self.job.keep_best, len(self.history["loss"])
+        if metric is not None and self.comm.rank == 0:
+            if best_epoch(self.history, metric, where="train") == epochs - 1:
+                self.best = theta.copy(), deepcopy(state)
 
     def stops(self) -> bool:
         """Decide, all ranks together, whether the history says to stop."""
@@ -195,7 +204,7 @@ class _Replica:
         comm.check()  # another attempt may be writing by now
         if comm.rank == 0 and saving is not None:
             here = Progress(epoch, step, self.taken, losses.tolist(), self.history)
-            path = save_point(saving, job.config, *found, extra, here)
+            path = save_point(saving, job.config, *found, extra, here, self.best)
             self.tell(epoch, "checkpoint", message=str(path))
         self.clock.lap("checkpoint")
 

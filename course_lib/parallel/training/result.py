@@ -25,15 +25,15 @@ class TrainResult:
     Attributes
     ----------
     theta : array, shape (n_params,)
-        The trained parameters.
+        The trained parameters: of the last epoch, or with ``keep_best`` of the best.
     state : dict
-        The optimizer's state.
+        The optimizer's state at the end of the same epoch.
     history : dict of lists
         As of :func:`course_lib.training.fit`: one number per epoch.
     timing : tuple of RankTiming
         By rank.
     digests : tuple of str
-        The sha256 of each rank's parameters: equal, if the ranks were replicas to the end.
+        The sha256 of each rank's parameters at the end: equal, if the ranks were replicas.
     seconds : float
         The whole call, with starting workers and sending the data.
     restarts : int
