@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from book_files import BOOK, markdown, pages
+from tests.book.book_files import BOOK, markdown, pages
 
 SCRIPTS = BOOK / "_static" / "interactive"
 _PLACE = re.compile(

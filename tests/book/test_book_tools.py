@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from book_files import extension
 
+from tests.book.book_files import extension
 from tools.notebooks import run as notebook_runs
 from tools.pages import api as api_pages
 

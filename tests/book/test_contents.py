@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from book_files import BOOK, cells, chapters, contents, extension, pages
-from prose import paragraphs
+
+from tests.book.book_files import BOOK, cells, chapters, contents, extension, pages
+from tests.book.prose import paragraphs
 
 # Files in which a page may be named, and names that stand for no page: those of tests and examples.
 TEXT = {".cff", ".css", ".ipynb", ".js", ".json", ".md", ".py", ".toml", ".yml"}

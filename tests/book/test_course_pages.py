@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from book_files import BOOK, chapters, contents, extension
 
 from course_lib import exercises
+from tests.book.book_files import BOOK, chapters, contents, extension
 
 STEMS = list(chapters())
 

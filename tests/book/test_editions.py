@@ -11,9 +11,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
-from book_files import BOOK, built_book, contents, pages, without
 from bs4 import BeautifulSoup
 
+from tests.book.book_files import BOOK, built_book, contents, pages, without
 from tools.book_source import Page
 from tools.editions import built_pages, notebooks_zip, pdf
 from tools.editions import epub as epub_tool

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from book_files import markdown, pages
+from tests.book.book_files import markdown, pages
 
 _LABEL = re.compile(r"\$\$\s*\(([\w:.-]+)\)|^:label:\s*(\S+)", re.MULTILINE)
 

@@ -10,16 +10,16 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-import article_listing as article
 import numpy as np
 import pytest
 import yaml
-from book_files import BOOK, chapters, extension, markdown
 
+import tests.book.article_listing as article
 from course_lib import SGD, Adam, Dense, Neuron, activations, fit, gradcheck, losses, mlp, weights
 from course_lib.data import load_digits
 from course_lib.neurons import step
 from course_lib.parallel import train as train_in_parallel
+from tests.book.book_files import BOOK, chapters, extension, markdown
 
 ROOT = BOOK.parent
 errata = extension("errata")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from book_files import built_book, contents
 from bs4 import BeautifulSoup
-from html_faults import scan
+
+from tests.book.book_files import built_book, contents
+from tests.book.html_faults import scan
 
 
 @pytest.fixture(scope="module")

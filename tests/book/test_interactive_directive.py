@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from book_files import BOOK
+
+from tests.book.book_files import BOOK
 
 pytest.importorskip("myst_parser", reason="the book's tools are not installed")
 

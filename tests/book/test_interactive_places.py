@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from book_files import BOOK
-from figure_places import SCRIPTS, places
+from tests.book.book_files import BOOK
+from tests.book.figure_places import SCRIPTS, places
 
 # Not figures: what all of them share, and what some do, who name it in their option `data`.
 ALL_SHARE = {"drawing", "figure"}

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from book_files import BOOK
+
+from tests.book.book_files import BOOK
 
 pytest.importorskip("jupyter_book", reason="the book's tools are not installed")
 

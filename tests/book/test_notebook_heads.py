@@ -8,8 +8,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from book_files import BOOK, pages
 
+from tests.book.book_files import BOOK, pages
 from tools.notebooks import heads
 
 CONFIG = heads.settings()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from book_files import BOOK, IMAGES, cells, contents, markdown, pages
+
+from tests.book.book_files import BOOK, IMAGES, cells, contents, markdown, pages
 
 NOTEBOOKS = pages(".ipynb")
 

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from book_files import cells, markdown, pages
-from prose import measured
+
+from tests.book.book_files import cells, markdown, pages
+from tests.book.prose import measured
 
 GIVEN = "given"  # part of a question or a story: nothing has been measured
 

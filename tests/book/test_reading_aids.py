@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from book_files import BOOK, chapters, extension, markdown
 from bs4 import BeautifulSoup
 from test_equations import labels
+
+from tests.book.book_files import BOOK, chapters, extension, markdown
 
 CHAPTERS = [BOOK / "chapters" / f"{stem}.ipynb" for stem in chapters()]
 TIMES = json.loads((BOOK / "reference" / "running_times.json").read_text("utf-8"))

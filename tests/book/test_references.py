@@ -7,7 +7,8 @@ import re
 from collections import Counter
 
 import pytest
-from book_files import BOOK, extension, markdown, pages
+
+from tests.book.book_files import BOOK, extension, markdown, pages
 
 database = pytest.importorskip("pybtex.database")
 

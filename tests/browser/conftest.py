@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))
-
-from book_files import built_book, without
-from browser import browser, missing
+from tests.book.book_files import built_book, without
+from tests.browser.browser import browser, missing
 
 
 @pytest.fixture(scope="session")

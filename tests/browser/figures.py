@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from figure_places import places
 from selenium.webdriver.common.keys import Keys
+
+from tests.book.figure_places import places
 
 PAGES = {place.name: place.page for place in places()}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import axe_core_python
 import pytest
-from book_files import contents
+
+from tests.book.book_files import contents
 
 PAGES = [*contents(), "search", "genindex"]
 WIDTHS = (390, 768, 1600)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figure_places import SCRIPTS, places
-from figures import Figure
 from test_every_page import AXE
+
+from tests.book.figure_places import SCRIPTS, places
+from tests.browser.figures import Figure
 
 NAMES = [place.name for place in places()]
 PLAYERS = [n for n in NAMES if "stage.player(" in (SCRIPTS / f"{n}.js").read_text("utf-8")]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import Figure
 from selenium.webdriver.common.action_chains import ActionChains
 
 from course_lib import activations
+from tests.browser.figures import Figure
 
 HALF = 0.5e-4 + 1e-12  # four decimals are shown
 

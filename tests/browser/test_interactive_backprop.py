@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from figures import Figure
 
 from course_lib.autodiff import Value
+from tests.browser.figures import Figure
 
 THOUSANDTH = 0.5e-3 + 1e-9  # three decimals are shown
 FORWARD = ["u", "z", "a", "L"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figure_places import SCRIPTS
-from figures import Figure
 
 from course_lib import EarlyStopping
+from tests.book.figure_places import SCRIPTS
+from tests.browser.figures import Figure
 from tools.pictures import boundary_data
 
 NET = boundary_data.network()

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import Figure
 from selenium.webdriver.common.action_chains import ActionChains
 
 from course_lib import SGD
 from course_lib.gradcheck import numerical_gradient
+from tests.browser.figures import Figure
 
 
 def bowl(theta: np.ndarray) -> float:

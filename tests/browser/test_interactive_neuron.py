@@ -6,10 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from figures import Figure
-
 from course_lib import Neuron
 from course_lib.neurons import step
+from tests.browser.figures import Figure
 
 GATES = {"and": [0, 0, 0, 1], "or": [0, 1, 1, 1], "nand": [1, 1, 1, 0], "xor": [0, 1, 1, 0]}
 

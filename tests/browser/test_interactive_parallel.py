@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import Figure
 
 from course_lib.parallel.collectives.algorithms import ring_all_reduce
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.cost import AlphaBeta, pipeline_bubble, predict_step, traffic
 from course_lib.parallel.schedules import Simulation, gpipe, one_f_one_b, simulate
+from tests.browser.figures import Figure
 
 MB = 1_000_000
 

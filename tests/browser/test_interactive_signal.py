@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from figures import Figure
 
 from course_lib import activations, losses
 from course_lib.network import Activate, Dense, Network
+from tests.browser.figures import Figure
 
 WIDTH, SAMPLES = 100, 8
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from book_files import contents
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.book.book_files import contents
 
 CHAPTERS = [name for name in contents() if name.startswith("chapters/")]
 # What is linked where: an equation, a term and a source, each with words of its preview.

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from book_files import contents
+
+from tests.book.book_files import contents
 
 LIMIT = 2_000_000  # bytes, before the reader touches anything
 

@@ -23,7 +23,7 @@ _WANTED = (
     "course_lib/py.typed",
     "benchmarks/results/*.json",
     "examples/clusters/*",
-    "tests/test_mutants.py",
+    "tests/project/test_mutants.py",
     "pyproject.toml",
     "constraints.txt",
     "README.md",

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 from course_lib import SGD, Adam, schedules
 from course_lib.data import batches
@@ -15,6 +14,7 @@ from course_lib.parallel import AsyncParameterServer, shard, train
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import CommTimeout, RankFailed
 from course_lib.parallel.strategies.local_gradient import gradient_of
+from tests.parallel.sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from book_files import BOOK, cells
 
 from course_lib import mlp
 from course_lib.data import load_digits
 from course_lib.neurons import Neuron, step
+from tests.book.book_files import BOOK, cells
 
 CHAPTER = BOOK / "chapters" / "why.ipynb"
 

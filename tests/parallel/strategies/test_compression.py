@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 from course_lib import SGD, Adam, mlp
 from course_lib.data import batches
@@ -17,6 +16,7 @@ from course_lib.network import Network
 from course_lib.parallel import Compressed, Int8, PowerSGD, SyncSGD, TopK, shard, train
 from course_lib.parallel.strategies import gradient_of
 from course_lib.parallel.strategies.compression import BLOCK, power_step
+from tests.parallel.sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -30,7 +30,7 @@ def _fresh(code: str, root: Path) -> str:
     return done.stdout
 
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def _documented() -> list[tuple[str, Any]]:

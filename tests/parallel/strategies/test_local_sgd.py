@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 from course_lib import SGD, Adam, Nesterov, mlp, schedules
 from course_lib.parallel import LocalSGD, shard, train
+from tests.parallel.sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
 pytestmark = pytest.mark.timeout(120)
 

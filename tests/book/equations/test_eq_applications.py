@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from book_files import BOOK, cells
 
 from course_lib import Adam, Network, accuracy, fit, losses, mlp, schedules
 from course_lib.gradcheck import numerical_gradient, relative_error
+from tests.book.book_files import BOOK, cells
 
 PAGE = BOOK / "chapters" / "applications.ipynb"
 

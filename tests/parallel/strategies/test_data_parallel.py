@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sessions import run
 
 from course_lib import SGD, mlp
 from course_lib.parallel import SyncSGD, shard, train
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
+from tests.parallel.sessions import run
 
 RNG = np.random.default_rng(3)
 NET = mlp([4, 6, 3], hidden="tanh")

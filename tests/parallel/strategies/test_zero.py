@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sessions import NET, NOISY, SIZES, X, Y, assert_equal, run, serial, start
 
 from course_lib import SGD, Adam, AdamW
 from course_lib.parallel import SyncSGD, ZeRO1, train
 from course_lib.parallel.cost import zero_memory
+from tests.parallel.sessions import NET, NOISY, SIZES, X, Y, assert_equal, run, serial, start
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sessions import NET, NOISY, X, Y, start
 
 from course_lib import SGD, Adam, schedules
 from course_lib.parallel import (
@@ -20,6 +19,7 @@ from course_lib.parallel import (
     train,
 )
 from course_lib.parallel.errors import CheckpointMismatch
+from tests.parallel.sessions import NET, NOISY, X, Y, start
 
 pytestmark = pytest.mark.timeout(120)
 
