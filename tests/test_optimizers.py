@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.optimizers import SGD, AdaGrad, Adam, AdamW, Nesterov, Optimizer, RMSProp
+from course_lib.optimizers import BLOCK, SGD, AdaGrad, Adam, AdamW, Nesterov, Optimizer, RMSProp
 from course_lib.schedules import cosine
-from course_lib.optimizers import BLOCK
 
 PAIRS = {
     "SGD": (SGD(0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
