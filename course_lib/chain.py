@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.arrays import Array, check_generator, check_matrix
-from course_lib.layers import Dropout, Layer, Noise, Params, fresh
+from course_lib.layers import Dropout, Elementwise, Layer, Noise, Params, fresh
 from course_lib.workspace import Workspace
 
 
@@ -36,6 +36,8 @@ class Chain:
     ------
     ValueError
         If two neighbouring layers do not fit.
+    TypeError
+        If one does not say how many inputs it takes.
 
     Examples
     --------
@@ -57,17 +59,44 @@ class Chain:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise ValueError(f"{type(self).__name__}: needs at least one layer, got none.")
-        width: int | None = None
         for i, layer in enumerate(self.layers):
-            fan_in = getattr(layer, "fan_in", None)  # of Dense, and of any layer that tells
-            if fan_in is not None and width not in (None, fan_in):
-                raise ValueError(
-                    f"{type(self).__name__}: layer {i} takes {fan_in} inputs, "
-                    f"but the layers before it give {width}."
+            if not hasattr(layer, "fan_in"):
+                raise TypeError(
+                    f"{type(self).__name__}: layer {i}, {type(layer).__name__}, does not say its "
+                    "fan_in; give it the number of inputs it takes, or None if it takes any."
                 )
-            width = fan_in if width is None else width
-            fan_out = getattr(layer, "fan_out", None)
-            width = layer.width(width) if fan_out is None and width is not None else fan_out
+        self._widths(None)
+
+    def widths(self, n_inputs: int) -> list[int]:
+        """Return the number of outputs of every layer, for rows of so many features.
+
+        Raises
+        ------
+        ValueError
+            If a layer takes another number of inputs.
+
+        Examples
+        --------
+        >>> from course_lib import mlp
+        >>> mlp([2, 3, 1]).widths(2)  # Dense, Activate, Dense
+        [3, 3, 1]
+        """
+        return [width for width in self._widths(n_inputs) if width is not None]
+
+    def _widths(self, width: int | None) -> list[int | None]:
+        """Follow the width through the layers; None as long as it is not known."""
+        widths: list[int | None] = []
+        for i, layer in enumerate(self.layers):
+            if layer.fan_in is not None and width not in (None, layer.fan_in):
+                before = "the layers before it give" if i else "a row has"
+                raise ValueError(
+                    f"{type(self).__name__}: layer {i} takes {layer.fan_in} inputs, "
+                    f"but {before} {width}."
+                )
+            known = layer.fan_in if width is None else width
+            width = None if known is None else layer.width(known)
+            widths.append(width)
+        return widths
 
     @cached_property
     def _slots(self) -> list[list[tuple[str, slice, tuple[int, ...]]]]:
@@ -89,9 +118,17 @@ class Chain:
 
     @cached_property
     def n_inputs(self) -> int | None:
-        """The number of features of a row, or None where no layer fixes it."""
-        widths = (getattr(layer, "fan_in", None) for layer in self.layers)
-        return next((width for width in widths if width is not None), None)
+        """The number of features of a row, or None where the first layers take any."""
+        for layer in self.layers:
+            keeps_any_width = type(layer).width is Elementwise.width
+            if layer.fan_in is not None or not keeps_any_width:
+                return layer.fan_in
+        return None
+
+    @cached_property
+    def first_with_parameters(self) -> int:
+        """The number of the first layer that learns; 0 if none does."""
+        return next((i for i, layer in enumerate(self.layers) if layer.shapes()), 0)
 
     @cached_property
     def has_noise(self) -> bool:
@@ -152,15 +189,39 @@ class Chain:
         """
         params = self.unpack(theta)
         x = check_matrix(x, self.n_inputs, where=f"{type(self).__name__}.forward")
-        return self._forward(params, x.astype(theta.dtype, copy=False), rng)
+        self.widths(x.shape[1])
+        return self.propagate(params, x.astype(theta.dtype, copy=False), rng=rng)
 
-    def _forward(
-        self, params: list[Params], x: Array, rng: Noise | None, memory: Workspace | None = None
+    def propagate(
+        self,
+        params: list[Params],
+        x: Array,
+        *,
+        rng: Noise | None = None,
+        workspace: Workspace | None = None,
     ) -> tuple[Array, list[Any]]:
+        """Do what :meth:`forward` does, for loops: nothing is checked.
+
+        Parameters
+        ----------
+        params : list of dict
+            What :meth:`unpack` makes of theta.
+        x : array, shape (batch, n_inputs)
+            In the dtype of theta.
+        rng : Generator, optional
+            Switches dropout on.
+        workspace : Workspace, optional
+            Where the outputs of the layers go, instead of fresh memory.
+
+        Returns
+        -------
+        outputs, caches
+            As of :meth:`forward`.
+        """
         caches = []
         for i, (layer, p) in enumerate(zip(self.layers, params, strict=True)):
             x, cache = layer.forward(
-                p, x, rng=rng, empty=fresh if memory is None else memory.forward[i]
+                p, x, rng=rng, empty=fresh if workspace is None else workspace.forward[i]
             )
             caches.append(cache)
         return x, caches
@@ -185,23 +246,41 @@ class Chain:
             d loss / d theta.
         """
         gradient = np.empty_like(theta)
-        dx = self._backward(self.unpack(theta), caches, dy, self.unpack(gradient))
+        dx = self.backpropagate(self.unpack(theta), caches, dy, self.unpack(gradient))
         return dx, gradient
 
-    def _backward(
+    def backpropagate(
         self,
         params: list[Params],
         caches: list[Any],
         dy: Array,
         grads: list[Params],
-        memory: Workspace | None = None,
-        stop: int = -1,
+        *,
+        workspace: Workspace | None = None,
+        stop: int | None = None,
     ) -> Array:
-        """Walk back through the layers; no gradient is computed for the input of layer `stop`."""
+        """Do what :meth:`backward` does, for loops: into arrays that are there, and no further.
+
+        Parameters
+        ----------
+        params, caches, dy
+            What :meth:`propagate` was given and returned, and d loss / d outputs.
+        grads : list of dict
+            What :meth:`unpack` makes of the gradient's vector, which is written to.
+        workspace : Workspace, optional
+            Where the gradients by the layers' inputs go, instead of fresh memory.
+        stop : int, optional
+            The layer with which to end: the gradient by its inputs is not computed.
+
+        Returns
+        -------
+        array
+            d loss / d x, shape (batch, n_inputs); with `stop`, d loss / d that layer's outputs.
+        """
         for i in reversed(range(len(self.layers))):
             self.layers[i].gradient(caches[i], dy, grads[i])
             if i == stop:
                 break
-            empty = fresh if memory is None else memory.backward[i]
+            empty = fresh if workspace is None else workspace.backward[i]
             dy = self.layers[i].backward(params[i], caches[i], dy, empty=empty)
         return dy

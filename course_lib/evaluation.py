@@ -5,15 +5,17 @@ Chapter: batches, validation and reading a training curve.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from course_lib.arrays import Array
+from course_lib.losses import Loss
 from course_lib.network import Network
 from course_lib.optimizers import State
 
-__all__ = ["Epoch", "History", "accuracy", "evaluate", "record"]
+__all__ = ["Epoch", "History", "accuracy", "evaluate", "record", "score"]
 
 History: TypeAlias = dict[str, list[float]]
 """One list per quantity (loss, val_loss, ...), with one number per epoch."""
@@ -33,6 +35,43 @@ def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
     return float(np.mean(predicted == np.reshape(y, predicted.shape)))
 
 
+def score_names(loss: Loss) -> list[str]:
+    """Return what :func:`score` says about a loss: its value and, for classes, the accuracy.
+
+    Examples
+    --------
+    >>> from course_lib import losses
+    >>> score_names(losses.mse), score_names(losses.hinge)
+    (['loss'], ['loss', 'accuracy'])
+    """
+    return ["loss"] if loss.kind == "values" else ["loss", "accuracy"]
+
+
+def score(loss: Loss, outputs: Array, targets: Array) -> dict[str, float]:
+    """Return the numbers of :func:`evaluate`, of outputs that are there already.
+
+    Parameters
+    ----------
+    loss : Loss
+        Which loss.
+    outputs : array, shape (batch, k)
+        What a network answered, at least one row.
+    targets : array
+        Checked, see :meth:`Loss.check <course_lib.losses.Loss.check>`.
+
+    Examples
+    --------
+    >>> from course_lib import losses
+    >>> score(losses.hinge, np.array([[2.0, 0.0], [0.5, 0.0]]), np.array([0, 1]))
+    {'loss': 0.75, 'accuracy': 0.5}
+    """
+    scores = [loss.f(outputs, targets)[0] / len(targets)]
+    if loss.kind != "values":
+        decided = loss.decide(outputs)
+        scores.append(float(np.mean(decided == np.reshape(targets, decided.shape))))
+    return dict(zip(score_names(loss), scores, strict=True))
+
+
 def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     """Return the mean loss and, for a classification loss, the accuracy.
 
@@ -42,33 +81,23 @@ def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     >>> evaluate(mlp([1, 1], loss="mse"), np.array([2.0, 0.0]), [[1.0], [2.0]], [2.0, 5.0])
     {'loss': 0.5}
     """
-    result = {"loss": net.loss_value(theta, x, y)}
-    if net.loss.kind != "values":
-        result["accuracy"] = accuracy(net, theta, x, y)
-    return result
+    x, y = net.check_data(x, y, where="evaluate")
+    return score(net.loss, net.forward(theta, x)[0], y)
 
 
-def record(
-    history: History,
-    net: Network,
-    theta: Array,
-    loss: float,
-    validation: tuple[Any, Any] | None = None,
-) -> None:
-    """Append one epoch to the history: its training loss, and how the held-out data does.
+def record(history: History, loss: float, held_out: Mapping[str, float]) -> None:
+    """Append one epoch to the history: its training loss, and how the held-out data does, if any.
 
     Examples
     --------
-    >>> from course_lib import mlp
     >>> history = {}
-    >>> record(history, mlp([1, 1], loss="mse"), np.zeros(2), 0.5, ([[1.0]], [2.0]))
+    >>> record(history, 0.5, {"loss": 4.0})
     >>> history
     {'loss': [0.5], 'val_loss': [4.0]}
     """
     history.setdefault("loss", []).append(loss)
-    if validation is not None:
-        for name, value in evaluate(net, theta, *validation).items():
-            history.setdefault(f"val_{name}", []).append(value)
+    for name, value in held_out.items():
+        history.setdefault(f"val_{name}", []).append(value)
 
 
 class Epoch(NamedTuple):

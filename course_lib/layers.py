@@ -35,8 +35,16 @@ class Noise(Protocol):
 
 
 class Layer(Protocol):
-    """What every layer can do; `width` maps the number of inputs to the number of outputs."""
+    """What every layer can do; one that is written to this fits between any others.
 
+    ``fan_in`` is the number of inputs it takes, None if it takes any, and ``width(fan_in)`` the
+    number of outputs that it then gives. ``shapes`` and ``init`` say and draw the parameters,
+    ``forward`` computes, ``backward`` and ``gradient`` send the derivative back to the inputs and
+    to the parameters.
+    """
+
+    @property
+    def fan_in(self) -> int | None: ...  # noqa: D102
     def width(self, fan_in: int) -> int: ...  # noqa: D102
     def shapes(self) -> dict[str, tuple[int, ...]]: ...  # noqa: D102
     def init(self, rng: np.random.Generator) -> Params: ...  # noqa: D102
@@ -122,7 +130,9 @@ class Dense:
 
 
 class Elementwise:
-    """A layer without parameters that keeps the width."""
+    """A layer without parameters that keeps the width, whatever it is."""
+
+    fan_in: int | None = None
 
     def width(self, fan_in: int) -> int:
         """Return the number of outputs: as many as inputs."""

@@ -3,7 +3,9 @@
 ``f(outputs, targets)`` returns the SUM of the row losses and its gradient by the outputs. Nothing
 here divides by the batch size: the one division is by ``denominator`` in
 :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`, so pieces of a batch, of
-any size and computed anywhere, only need to be added. Losses take logits (raw outputs).
+any size and computed anywhere, only need to be added. Losses take logits (raw outputs). ``f``
+trusts its arguments; :meth:`Loss.check` says whether targets are what a loss expects, and if not,
+where, and what to do.
 
 Chapter: losses.
 """
@@ -12,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from course_lib import loss_formulas as formulas
-from course_lib.activations import sigmoid, softmax
+from course_lib.activations import sigmoid, softmax, softplus
 from course_lib.arrays import Array
-from course_lib.loss_targets import Kind, check_targets
 from course_lib.registry import lookup
+
+Kind = Literal["values", "binary", "labels", "margin"]
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,19 @@ class Loss:
     def check(self, targets: Any, shape: tuple[int, ...], *, where: str) -> Array:
         """Return the targets as an array that fits outputs of shape (batch, k), or raise.
 
+        Parameters
+        ----------
+        targets : array
+            What was given.
+        shape : (batch, k)
+            The shape of the outputs.
+        where : str
+            With what the error begins.
+
         Raises
         ------
         TypeError
-            If class labels are not integers.
+            If class labels are not integers, or other targets not numbers.
         ValueError
             If the shape does not fit, a label is out of range, or a value is not finite.
 
@@ -78,7 +89,27 @@ class Loss:
         ...
         ValueError: fit: labels must lie in 0..2 for 3 outputs, got 3 at row 1.
         """
-        return check_targets(self.name, self.kind, targets, shape, where=where)
+        y = np.asarray(targets)
+        rows, outputs = shape
+        is_label = self.kind in ("labels", "margin")
+        wanted = (rows,) if is_label else (rows, outputs)
+        if y.shape != wanted and not (outputs == 1 and y.shape in {(rows,), (rows, 1)}):
+            one_hot = is_label and y.shape == shape
+            raise ValueError(
+                f"{where}: targets for {self.name} must have shape {wanted}, got {y.shape}"
+                + ("; turn one-hot rows into labels by y.argmax(axis=1)." if one_hot else ".")
+            )
+        if is_label:
+            classes = 2 if outputs == 1 and self.kind == "margin" else outputs
+            return _check_labels(y.reshape(rows), classes, outputs, where)
+        if y.dtype.kind not in "fiub":
+            raise TypeError(f"{where}: targets must be real numbers, got dtype {y.dtype}.")
+        bad = ~np.isfinite(y) if self.kind == "values" else ~((y >= 0) & (y <= 1))
+        if bad.any():
+            row = int(np.argwhere(bad)[0][0])
+            legal = "finite" if self.kind == "values" else "in [0, 1]"
+            raise ValueError(f"{where}: targets must be {legal}, got {y[row]} at row {row}.")
+        return y
 
     def decide(self, outputs: Array) -> Array:
         """Turn outputs (batch, k) into answers: labels for a classification loss, else outputs.
@@ -122,7 +153,36 @@ class Loss:
         )
 
 
-mse = Loss("mse", formulas.mse)
+def _check_labels(y: Array, classes: int, outputs: int, where: str) -> Array:
+    if y.dtype.kind not in "iu":
+        raise TypeError(
+            f"{where}: class labels must be integers, got dtype {y.dtype}; "
+            "use y.astype(int) if they are whole numbers."
+        )
+    bad = (y < 0) | (y >= classes)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(
+            f"{where}: labels must lie in 0..{classes - 1} for {outputs} outputs, "
+            f"got {y[row]} at row {row}."
+        )
+    return y
+
+
+def _columns(targets: Array, outputs: Array) -> Array:
+    """Give targets of shape (batch,) their single column: without it they would broadcast."""
+    return targets.reshape(outputs.shape).astype(outputs.dtype, copy=False)
+
+
+def _mse(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
+    k = outputs.shape[1]
+    out = np.subtract(outputs, _columns(targets, outputs), out=out)
+    total = float(np.vdot(out, out)) / k
+    out *= 2 / k
+    return total, out
+
+
+mse = Loss("mse", _mse)
 r"""Mean squared error: :math:`l_i = \frac{1}{k} \sum_j (\hat y_{ij} - y_{ij})^2`.
 
 Gradient :math:`2 (\hat y_{ij} - y_{ij}) / k`. Divided by the batch size it equals
@@ -134,7 +194,17 @@ Examples
 2.5
 """
 
-mae = Loss("mae", formulas.mae)
+
+def _mae(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
+    k = outputs.shape[1]
+    out = np.subtract(outputs, _columns(targets, outputs), out=out)
+    total = float(np.abs(out).sum()) / k
+    np.sign(out, out=out)
+    out /= k
+    return total, out
+
+
+mae = Loss("mae", _mae)
 r"""Mean absolute error: :math:`l_i = \frac{1}{k} \sum_j |\hat y_{ij} - y_{ij}|`.
 
 Gradient :math:`\mathrm{sign}(\hat y_{ij} - y_{ij}) / k`, 0 where they are equal.
@@ -145,7 +215,21 @@ Examples
 1.5
 """
 
-huber = Loss("huber", formulas.huber)
+
+DELTA = 1.0  # where huber turns from a parabola into a line
+
+
+def _huber(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
+    k = outputs.shape[1]
+    error = np.subtract(outputs, _columns(targets, outputs))
+    out = np.clip(error, -DELTA, DELTA, out=out)
+    # With c = clip(e): c (e - c / 2) is e^2 / 2 inside and DELTA (|e| - DELTA / 2) outside.
+    total = float(np.vdot(out, error - 0.5 * out)) / k
+    out /= k
+    return total, out
+
+
+huber = Loss("huber", _huber)
 r"""Huber's loss with threshold 1: :math:`e^2/2` for :math:`|e| \le 1`, else :math:`|e| - 1/2`.
 
 Mean over the outputs of a row; gradient :math:`\mathrm{clip}(e, -1, 1) / k`.
@@ -158,7 +242,19 @@ Examples
 2.625
 """
 
-binary_cross_entropy = Loss("binary_cross_entropy", formulas.binary_cross_entropy, "binary")
+
+def _binary_cross_entropy(
+    outputs: Array, targets: Array, out: Array | None = None
+) -> tuple[float, Array]:
+    k = outputs.shape[1]
+    y = _columns(targets, outputs)
+    total = float((softplus.f(outputs) - y * outputs).sum()) / k
+    out = np.subtract(sigmoid.f(outputs), y, out=out)
+    out /= k
+    return total, out
+
+
+binary_cross_entropy = Loss("binary_cross_entropy", _binary_cross_entropy, "binary")
 r"""Cross-entropy of independent yes/no outputs, from logits z.
 
 :math:`l_i = \frac{1}{k} \sum_j \log(1 + e^{z_{ij}}) - y_{ij} z_{ij}`, gradient
@@ -170,12 +266,27 @@ Examples
 0.6931
 """
 
-softmax_cross_entropy = Loss("softmax_cross_entropy", formulas.softmax_cross_entropy, "labels")
+
+def _softmax_cross_entropy(
+    outputs: Array, targets: Array, out: Array | None = None
+) -> tuple[float, Array]:
+    rows = np.arange(len(outputs))
+    # The largest score of EACH row is subtracted: one for the whole batch would couple the rows.
+    out = np.subtract(outputs, outputs.max(axis=1, keepdims=True), out=out)
+    total = -float(out[rows, targets].sum())
+    np.exp(out, out=out)
+    normaliser = out.sum(axis=1, keepdims=True)
+    total += float(np.log(normaliser).sum())
+    out /= normaliser
+    out[rows, targets] -= 1
+    return total, out
+
+
+softmax_cross_entropy = Loss("softmax_cross_entropy", _softmax_cross_entropy, "labels")
 r"""Cross-entropy of one class out of k, from logits z and integer labels y.
 
 :math:`l_i = \log \sum_j e^{z_{ij}} - z_{i y_i}`, gradient
 :math:`p_{ij} - [j = y_i]` with :math:`p = \mathrm{softmax}(z)`. Stable for any z.
-Chapter: losses.
 
 Examples
 --------
@@ -183,7 +294,27 @@ Examples
 1.0986
 """
 
-hinge = Loss("hinge", formulas.hinge, "margin")
+
+def _hinge(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
+    out = np.empty_like(outputs) if out is None else out
+    out.fill(0)
+    if outputs.shape[1] == 1:
+        sign = 2 * _columns(targets, outputs) - 1
+        margin = 1 - sign * outputs
+        np.copyto(out, -sign, where=margin > 0)
+        return float(np.maximum(margin, 0).sum()), out
+    rows = np.arange(len(outputs))
+    others = outputs.copy()
+    others[rows, targets] = -np.inf
+    rival = np.argmax(others, axis=1)
+    margin = 1 + outputs[rows, rival] - outputs[rows, targets]
+    wrong = margin > 0
+    out[rows[wrong], rival[wrong]] = 1
+    out[rows[wrong], targets[wrong]] = -1
+    return float(np.maximum(margin, 0).sum()), out
+
+
+hinge = Loss("hinge", _hinge, "margin")
 r"""Margin loss of a class: :math:`l_i = \max(0,\; 1 + \max_{j \ne y_i} z_{ij} - z_{i y_i})`.
 
 With one output and labels 0/1: :math:`\max(0, 1 - t_i z_i)`, :math:`t_i = 2 y_i - 1`. The same
@@ -196,6 +327,7 @@ Examples
 >>> hinge([[2.0, 1.5, 0.0]], [0])[0]
 0.5
 """
+
 
 ALL: dict[str, Loss] = {
     loss.name: loss

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -118,15 +117,15 @@ class Network(Chain):
         check_integer(denominator, where=where, name="denominator", at_least=1)
         gradient = np.empty_like(theta) if out is None else out
         params, grads = views(theta), views(gradient)
-        outputs, caches = self._forward(params, x.astype(theta.dtype, copy=False), rng, workspace)
+        outputs, caches = self.propagate(
+            params, x.astype(theta.dtype, copy=False), rng=rng, workspace=workspace
+        )
         total, dy = self.loss.f(outputs, y, out=empty(outputs.shape, outputs.dtype))
         dy /= denominator
-        self._backward(params, caches, dy, grads, workspace, stop=self._first_with_parameters)
+        self.backpropagate(
+            params, caches, dy, grads, workspace=workspace, stop=self.first_with_parameters
+        )
         return total / denominator, gradient
-
-    @cached_property
-    def _first_with_parameters(self) -> int:
-        return next((i for i, layer in enumerate(self.layers) if layer.shapes()), 0)
 
     def loss_value(self, theta: Array, x: Any, y: Any, *, denominator: int | None = None) -> float:
         """Compute the loss without its gradient, dropout off; arguments as loss_and_grad."""
@@ -191,10 +190,7 @@ class Network(Chain):
         _check_rows(x, y, self.n_inputs, where=where)
         if len(x) == 0 and not empty:
             raise ValueError(f"{where}: x must have at least one row, got shape {x.shape}.")
-        width = x.shape[1]
-        for layer in self.layers:
-            width = layer.width(width)
-        return x, self.loss.check(y, (len(x), width), where=where)
+        return x, self.loss.check(y, (len(x), self.widths(x.shape[1])[-1]), where=where)
 
 
 def _check_rows(x: Array, y: Array, columns: int | None, *, where: str) -> None:

@@ -165,7 +165,8 @@ def fit(
             check_finite(loss, epoch, step)
             theta, state = optimizer.step(theta, gradient, state, out=theta)
             total += loss * len(rows)
-        record(history, net, theta, total / len(x), validation)
+        held_out = {} if validation is None else evaluate(net, theta, *validation)
+        record(history, total / len(x), held_out)
         for callback in callbacks:
             callback(Epoch(epoch, theta.copy(), deepcopy(state), history))
         if stop is not None and stop(history):

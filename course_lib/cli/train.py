@@ -66,12 +66,9 @@ def add_train(commands: Any) -> None:
 def run_train(options: argparse.Namespace) -> str:
     """Train; return what to print."""
     data = load(options)
-    net = mlp(
-        options.sizes or [data.features, 32, data.classes],
-        hidden=options.activation,
-        dropout=options.dropout,
-    )
-    if net.layers[-1].fan_out < data.classes:  # type: ignore[attr-defined]
+    sizes = options.sizes or [data.features, 32, data.classes]
+    net = mlp(sizes, hidden=options.activation, dropout=options.dropout)
+    if sizes[-1] < data.classes:
         raise ValueError(
             f"--sizes must end with at least {data.classes}, the number of classes in "
             f"{options.data}, got {options.sizes}."

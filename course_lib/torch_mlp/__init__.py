@@ -13,7 +13,7 @@ from course_lib.needs import require
 
 require("torch", extra="torch", who="course_lib.torch_mlp")
 
-from course_lib.torch_mlp.network import TorchMLP, flatten, from_torch, to_torch
+from course_lib.torch_mlp.network import TorchMLP, flatten, from_torch, layer_parameters, to_torch
 from course_lib.torch_mlp.training import fit_torch
 from course_lib.torch_mlp.twins import STATE_NAMES, torch_loss, torch_optimizer
 
@@ -23,6 +23,7 @@ __all__ = [
     "fit_torch",
     "flatten",
     "from_torch",
+    "layer_parameters",
     "to_torch",
     "torch_loss",
     "torch_optimizer",

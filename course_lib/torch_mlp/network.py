@@ -79,6 +79,28 @@ class TorchMLP(nn.Module):
         return outputs
 
 
+# Where PyTorch keeps what we call so. Its weights are (fan_out, fan_in), ours transposed: NumPy's
+# ``.T`` turns the one into the other, and leaves a bias as it is.
+_NAMES = {"W": "weight", "b": "bias"}
+
+
+def layer_parameters(model: TorchMLP) -> list[dict[str, nn.Parameter]]:
+    """Return the parameters of each layer by our names; each is ``.T`` of ours in theta.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> [sorted(layer) for layer in layer_parameters(TorchMLP(mlp([2, 3, 1])))]
+    [['W', 'b'], [], ['W', 'b']]
+    """
+    return [
+        {ours: getattr(module, theirs) for ours, theirs in _NAMES.items()}
+        if isinstance(module, nn.Linear)
+        else {}
+        for module in model.layers
+    ]
+
+
 def to_torch(net: Network, theta: Array) -> TorchMLP:
     """Build the PyTorch twin of a network, with a copy of its parameters.
 
@@ -108,14 +130,13 @@ def to_torch(net: Network, theta: Array) -> TorchMLP:
     >>> np.array_equal(from_torch(to_torch(net, theta)), theta)
     True
     """
-    params = net.unpack(theta)
+    values = net.unpack(theta)
     with torch.random.fork_rng(devices=[]):  # what nn.Linear draws is overwritten: leave no trace
         model = TorchMLP(net, dtype=torch.from_numpy(np.empty(0, theta.dtype)).dtype)
     with torch.no_grad():
-        for module, p in zip(model.layers, params, strict=True):
-            if isinstance(module, nn.Linear):
-                module.weight.copy_(torch.tensor(p["W"].T))
-                module.bias.copy_(torch.tensor(p["b"]))
+        for parameters, layer in zip(layer_parameters(model), values, strict=True):
+            for name, parameter in parameters.items():
+                parameter.copy_(torch.tensor(layer[name].T))
     return model
 
 
@@ -152,9 +173,7 @@ def flatten(model: TorchMLP, values: Mapping[Tensor, Tensor]) -> Array:
 
     return model.net.pack(
         [
-            {"W": array(module.weight).T, "b": array(module.bias)}
-            if isinstance(module, nn.Linear)
-            else {}
-            for module in model.layers
+            {name: array(parameter).T for name, parameter in layer.items()}
+            for layer in layer_parameters(model)
         ]
     )

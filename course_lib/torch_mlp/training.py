@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from course_lib.arrays import check_integer
 from course_lib.data import batches
-from course_lib.evaluation import History
+from course_lib.evaluation import History, record, score
 from course_lib.optimizers import Optimizer, State
 from course_lib.torch_mlp.network import TorchMLP, flatten, from_torch
 from course_lib.torch_mlp.twins import STATE_NAMES, torch_loss, torch_optimizer
@@ -65,8 +64,8 @@ def fit_torch(
 
     Examples
     --------
-    >>> from course_lib import mlp
-    >>> from course_lib.optimizers import SGD
+    >>> import numpy as np
+    >>> from course_lib import SGD, mlp
     >>> from course_lib.torch_mlp import to_torch
     >>> x = np.linspace(-1, 1, 20)[:, None]
     >>> model = to_torch(mlp([1, 1], loss="mse"), np.zeros(2))
@@ -113,9 +112,7 @@ def fit_torch(
                 t += 1
             loss = total.item() / len(xs)
             check_finite(loss, epoch, len(order) - 1)
-            history.setdefault("loss", []).append(loss)
-            if held_out is not None:
-                _validate(model, *held_out, history)
+            record(history, loss, {} if held_out is None else _evaluate(model, *held_out))
             if stop is not None and stop(history):
                 break
     names = STATE_NAMES[type(optimizer)]
@@ -129,16 +126,10 @@ def fit_torch(
     return FitResult(from_torch(model), state, history)
 
 
-def _validate(model: TorchMLP, x: Tensor, y: Tensor, history: History) -> None:
+def _evaluate(model: TorchMLP, x: Tensor, y: Tensor) -> dict[str, float]:
     model.eval()
     with torch.no_grad():
-        outputs = model(x).cpu().numpy()
-    loss, targets = model.net.loss, y.cpu().numpy()
-    history.setdefault("val_loss", []).append(loss.f(outputs, targets)[0] / len(targets))
-    if loss.kind != "values":
-        right = loss.decide(outputs)
-        accuracy = float(np.mean(right == targets.reshape(right.shape)))
-        history.setdefault("val_accuracy", []).append(accuracy)
+        return score(model.net.loss, model(x).cpu().numpy(), y.cpu().numpy())
 
 
 def _device(name: str) -> torch.device:

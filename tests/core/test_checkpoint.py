@@ -15,7 +15,6 @@ import pytest
 from safetensors.numpy import load_file
 
 from course_lib import checkpoint
-from course_lib import checkpoint as manifest
 from course_lib.checkpoint import CheckpointError, join_state, latest_valid, load, save, split_state
 from course_lib.network import mlp
 from course_lib.optimizers import Adam
@@ -171,7 +170,7 @@ def test_missing_and_foreign_files_get_a_sentence(tmp_path):
 
 
 def test_a_manifest_of_another_version_is_refused_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest, "VERSION", 2)
+    monkeypatch.setattr(checkpoint, "VERSION", 2)
     path = save(tmp_path, step=1, arrays={})
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="has format version 2, this program reads 1; load"):
@@ -208,7 +207,7 @@ def test_no_checkpoint_is_none_without_a_warning(tmp_path):
 CRASH = """
     import os, sys
     import numpy as np
-    from course_lib import checkpoint, manifest
+    from course_lib import checkpoint
     folder, k = sys.argv[1], 0
     while True:
         k += 1

@@ -340,7 +340,7 @@ class _Told(Elementwise):
     factor: int = 1
 
     def width(self, fan_in):
-        return self.factor * fan_in
+        return self.fan_out or self.factor * fan_in
 
 
 def test_layers_that_are_not_dense_are_checked_where_they_tell_their_widths():
@@ -348,6 +348,7 @@ def test_layers_that_are_not_dense_are_checked_where_they_tell_their_widths():
     Network((Dense(2, 3), _Told(factor=2), Dense(6, 1)), losses.mse)
     Network((_Told(factor=2), Dense(6, 1)), losses.mse)
     assert Network((_Told(5), Dense(5, 1)), losses.mse).n_inputs == 5
+    assert Network((Activate(activations.relu), Dense(5, 1)), losses.mse).n_inputs == 5
     for layers, takes, gives in (
         ((Dense(2, 3), _Told(4, 4)), 4, 3),
         ((Dense(2, 3), _Told(3, 5), Dense(4, 1)), 4, 5),
@@ -358,3 +359,56 @@ def test_layers_that_are_not_dense_are_checked_where_they_tell_their_widths():
             ValueError, match=f"takes {takes} inputs, but .* before it give {gives}"
         ):
             Network(layers, losses.mse)
+
+
+class _Padded:
+    """A layer of somebody else's, written to the protocol and nothing more: four zeros behind x."""
+
+    def __init__(self, fan_in=None):
+        self.fan_in = fan_in
+
+    def width(self, fan_in):
+        return fan_in + 4
+
+    def shapes(self):
+        return {}
+
+    def init(self, rng):
+        return {}
+
+    def forward(self, p, x, *, rng=None, empty=np.empty):
+        return np.pad(x, ((0, 0), (0, 4))), None
+
+    def gradient(self, cache, dy, out):
+        pass
+
+    def backward(self, p, cache, dy, *, empty=np.empty):
+        return dy[:, :-4]
+
+
+@pytest.mark.parametrize("fan_in", [8, None])
+def test_a_layer_of_ones_own_may_change_the_width_in_front_of_a_dense_layer(fan_in):
+    net = Network((_Padded(fan_in), Dense(12, 3)), losses.mse)
+    assert (net.n_inputs, net.widths(8)) == (fan_in, [12, 3])
+    rng = np.random.default_rng(0)
+    theta, x, y = net.init(rng), rng.normal(size=(5, 8)), rng.normal(size=(5, 3))
+    alone = Network((Dense(12, 3),), losses.mse)
+    loss, gradient = net.loss_and_grad(theta, x, y)
+    padded = np.concatenate([x, np.zeros((5, 4))], axis=1)
+    expected_loss, expected = alone.loss_and_grad(theta, padded, y)
+    assert loss == expected_loss and np.array_equal(gradient, expected)
+    assert np.array_equal(net.predict(theta, x), alone.predict(theta, padded))
+    message = "x must have 8 columns" if fan_in else "layer 1 takes 12 inputs, but .* give 13"
+    with pytest.raises(ValueError, match=message):
+        net.predict(theta, np.ones((5, 9)))
+
+
+def test_a_layer_that_does_not_say_its_inputs_is_told_to():
+    class Silent(_Padded):
+        fan_in = property()  # as if there were none: reading it is an AttributeError
+
+        def __init__(self):
+            pass
+
+    with pytest.raises(TypeError, match="layer 1, Silent, does not say its fan_in; give it the"):
+        Network((Dense(2, 3), Silent()), losses.mse)

@@ -54,10 +54,7 @@ def open_data(net: Network, data: Any) -> tuple[Any, Any] | None:
             "train: expected a source of inputs of shape (n, features) and one of n targets, n at "
             f"least 1, got shapes {x.shape} and {y.shape}."
         )
-    width = x.shape[1]
-    for layer in net.layers:
-        width = layer.width(width)
-    check = _Check(net, width)
+    check = _Check(net, x.shape[1])
     check.inputs(x[np.array([0])])  # on the driver: better here than on every worker
     return Checked(x, check.inputs, plan=plan), Checked(y, check.targets, plan=plan)
 
@@ -168,13 +165,14 @@ class Checked:
 
 class _Check(NamedTuple):
     net: Network
-    width: int
+    columns: int
 
     def inputs(self, x: Array) -> Array:
         return check_matrix(x, self.net.n_inputs, where="train, rows read from the source")
 
     def targets(self, y: Array) -> Array:
-        return self.net.loss.check(y, (len(y), self.width), where="train, rows read")
+        outputs = self.net.widths(self.columns)[-1]
+        return self.net.loss.check(y, (len(y), outputs), where="train, rows read")
 
 
 def _source(part: Any) -> Any:

@@ -68,8 +68,7 @@ class Stage:
         self._grads, self._extras = chain.unpack(gradient), chain.unpack(self._extra)
         self._first, self._last = comm.rank == 0, comm.rank == comm.size - 1
         # Nobody wants the gradient of the data: the first stage stops at its first parameters.
-        with_parameters = (i for i, layer in enumerate(chain.layers) if layer.shapes())
-        self._stop = next(with_parameters, 0) if self._first else -1
+        self._stop = chain.first_with_parameters if self._first else None
         self._rows, self._dtype = rows, theta.dtype
         self._free: list[Workspace] = []
         self._kept: dict[int, _Kept] = {}
@@ -113,7 +112,9 @@ class Stage:
         else:
             x = self._receive(self._comm.rank - 1, "activation")
         workspace = self._free.pop() if self._free else self._workspace()
-        outputs, caches = self._chain._forward(self._params, x, batch.noise(micro), workspace)
+        outputs, caches = self._chain.propagate(
+            self._params, x, rng=batch.noise(micro), workspace=workspace
+        )
         loss, dy = 0.0, None
         if self._last:
             out = workspace.output(outputs.shape, outputs.dtype)
@@ -129,8 +130,9 @@ class Stage:
         workspace, caches, dy = self._kept.pop(micro)
         if dy is None:
             dy = self._receive(self._comm.rank + 1, "gradient")
-        dx = self._chain._backward(
-            self._params, caches, dy, self._extras if micro else self._grads, workspace, self._stop
+        grads = self._extras if micro else self._grads
+        dx = self._chain.backpropagate(
+            self._params, caches, dy, grads, workspace=workspace, stop=self._stop
         )
         if micro:
             self._gradient += self._extra
@@ -201,11 +203,8 @@ def noise_per_row(net: Chain, n_inputs: int, end: int) -> int:
     >>> [noise_per_row(net, 4, end) for end in (0, 3, 6)]
     [0, 7, 12]
     """
-    count, width = 0, n_inputs
-    for layer in net.layers[:end]:
-        width = layer.width(width)
-        count += width if isinstance(layer, Dropout) else 0
-    return count
+    before = zip(net.layers[:end], net.widths(n_inputs), strict=False)
+    return sum(width for layer, width in before if isinstance(layer, Dropout))
 
 
 def balanced_bounds(net: Chain, stages: int, *, together: int = 1) -> tuple[int, ...]:

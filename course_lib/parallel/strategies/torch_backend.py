@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_lib.arrays import Array
 from course_lib.layers import Dropout, Noise
 from course_lib.network import Network
-from course_lib.torch_mlp import TorchMLP, to_torch, torch_loss
+from course_lib.torch_mlp import TorchMLP, layer_parameters, to_torch, torch_loss
 
 
 class TorchModel:
@@ -76,13 +76,11 @@ class TorchModel:
             self._model = to_torch(self._net, theta)
         if self._bound[0] is not theta or self._bound[1] is not gradient:
             views = zip(self._net.unpack(theta), self._net.unpack(gradient), strict=True)
-            for module, (p, g) in zip(self._model.layers, views, strict=True):
-                if isinstance(module, nn.Linear):
-                    module.weight.grad = module.bias.grad = None
-                    module.weight.data = torch.from_numpy(p["W"]).T
-                    module.bias.data = torch.from_numpy(p["b"])
-                    module.weight.grad = torch.from_numpy(g["W"]).T
-                    module.bias.grad = torch.from_numpy(g["b"])
+            for parameters, (p, g) in zip(layer_parameters(self._model), views, strict=True):
+                for name, parameter in parameters.items():
+                    parameter.grad = None
+                    parameter.data = torch.from_numpy(p[name].T)
+                    parameter.grad = torch.from_numpy(g[name].T)
             self._bound = (theta, gradient)
         return self._model
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.early_stopping import best_epoch
-from course_lib.evaluation import evaluate
+from course_lib.evaluation import evaluate, score_names
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_agree, all_reduce, shard, tree_sum
@@ -54,9 +54,9 @@ def epoch_row(
     """
     names = ["loss"]
     if job.validation is not None:
-        x, y = job.validation
+        x, _ = job.validation
         # All ranks need the same names, also a rank without rows.
-        names += [f"val_{name}" for name in evaluate(job.net, theta, x[:1], y[:1])]
+        names += [f"val_{name}" for name in score_names(job.net.loss)]
     # Pieces of the validation data that do not depend on the number of ranks have a line of numbers
     # each: it is filled by one rank, to which the others add only zeros, and the lines are summed
     # by all alike.
