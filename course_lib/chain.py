@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.arrays import Array, check_generator, check_matrix
-from course_lib.layers import Dropout, Elementwise, Layer, Noise, Params, fresh
+from course_lib.layers import Dropout, Layer, Noise, Params, fresh
 from course_lib.workspace import Workspace
 
 
@@ -119,10 +119,12 @@ class Chain:
     @cached_property
     def n_inputs(self) -> int | None:
         """The number of features of a row, or None where the first layers take any."""
-        for layer in self.layers:
-            keeps_any_width = type(layer).width is Elementwise.width
-            if layer.fan_in is not None or not keeps_any_width:
-                return layer.fan_in
+        for i, layer in enumerate(self.layers):
+            if (wanted := layer.fan_in) is not None:
+                width = wanted
+                for before in self.layers[:i]:  # they take any width; do they keep it?
+                    width = before.width(width)
+                return wanted if width == wanted else None
         return None
 
     @cached_property
