@@ -7,7 +7,7 @@ import pytest
 
 from course_lib import SGD, Adam, fit, mlp
 from course_lib.gradcheck import numerical_gradient, relative_error
-from course_lib.parallel import SyncSGD, train
+from course_lib.parallel import train
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.data_parallel import shard
