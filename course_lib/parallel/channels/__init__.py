@@ -17,10 +17,12 @@ from course_lib.parallel.channels.hierarchical import Hierarchical
 from course_lib.parallel.channels.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
+    from course_lib.parallel.channels.devices import DEVICES, own_device
     from course_lib.parallel.channels.torch_comm import TorchComm
 
 __all__ = [
     "CHANNELS",
+    "DEVICES",
     "Hierarchical",
     "OnChannel",
     "SharedMemory",
@@ -28,9 +30,10 @@ __all__ = [
     "choose",
     "connected",
     "host_name",
+    "own_device",
 ]
 
-_LAZY = {"TorchComm": "torch_comm"}
+_LAZY = {"DEVICES": "devices", "TorchComm": "torch_comm", "own_device": "devices"}
 
 
 def __getattr__(name: str) -> Any:

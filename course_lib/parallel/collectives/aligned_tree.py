@@ -21,25 +21,10 @@ from course_lib.parallel.comm import Comm
 
 
 class AlignedTree:
-    """Adds one vector per leaf along a binary tree over the leaves, whoever owns which.
+    """Adds one vector (n,) per leaf along a binary tree over the leaves, whoever owns which.
 
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator; rank r owns the leaves ``shard(leaves, r, comm.size)``.
-    leaves : int
-        A power of two, not below the number of ranks.
-    n : int
-        Length of the vectors.
-    dtype : floating-point type
-        Of the vectors.
-    clock : Stopwatch
-        Where to book compute and communication time.
-
-    Raises
-    ------
-    ValueError
-        If there are more ranks than leaves.
+    The number of leaves is a power of two, not below that of the ranks; rank r owns the leaves
+    ``shard(leaves, r, comm.size)``.
 
     Examples
     --------

@@ -98,29 +98,9 @@ def gradient_of(
 ) -> float:
     """Compute the loss and gradient of ``rows[part]`` as a part of the batch `rows`.
 
-    Parameters
-    ----------
-    model : Network
-        What computes the gradient.
-    theta : array, shape (n_params,)
-        Where it is taken.
-    x, y : array
-        All inputs, all targets.
-    rows : array of int, shape (batch,)
-        The rows of the global batch.
-    part : slice
-        Which of them.
-    out : array, shape (n_params,)
-        Overwritten by the gradient; by zeros if there are no rows.
-    rng : Generator, optional
-        The noise of the whole batch, of which the part takes its rows.
-    denominator : int, optional
-        What sums are divided by; ``len(rows)`` unless given.
-    clock : Stopwatch, optional
-        Where to book the time that reading the rows takes, as "input"; what came before is booked
-        as "compute".
-    **options
-        Passed on to ``model.loss_and_grad``.
+    `rng` draws the noise of the whole batch, of which the part takes its rows; `clock` books the
+    time that reading takes as "input", and what came before as "compute"; the options are passed on
+    to ``model.loss_and_grad``.
     """
     mine = rows[part]
     if not len(mine):  # a rank without rows still takes part in the sum
@@ -140,23 +120,10 @@ def gradient_of(
 
 
 class RowNoise:
-    """A generator that yields rows start..stop of what `rng` would yield for all rows.
+    """A generator that yields rows start..stop of what `rng` would yield for all `total` rows.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        The serial run's generator; must be a PCG64, as ``np.random.default_rng`` makes it.
-    rows : slice
-        The rows of this rank.
-    total : int
-        The number of rows of the whole batch.
-    skip : int
-        How many numbers per row others draw before.
-
-    Raises
-    ------
-    TypeError
-        If the generator cannot jump this way.
+    `rng` must be a PCG64, as ``np.random.default_rng`` makes it; `skip` is how many numbers per row
+    others draw before.
 
     Examples
     --------

@@ -30,25 +30,9 @@ from course_lib.workspace import Workspace
 class Stage:
     """The layers of one stage, and the memory for the micro-batches under way.
 
-    Parameters
-    ----------
-    chain : Chain
-        The layers of this stage.
-    loss : Loss
-        The row loss; used in the last stage.
-    comm : Comm
-        The ranks of the pipeline: this rank's number is that of its stage.
-    theta, gradient : array, shape (chain.n_params,)
-        The stage's parameters, read at every pass, and where :meth:`run` writes their gradient.
-    rows : int
-        The largest size of a micro-batch.
-    clock : Stopwatch
-        Where to book compute and communication time.
-
-    Attributes
-    ----------
-    most_in_flight : int
-        The most micro-batches whose activations were kept at a time: the stage's memory.
+    Its number is the rank in `comm`. It reads `theta`, the parameters of its layers, at every pass,
+    and writes their gradient; no micro-batch has more than `rows`. ``most_in_flight`` is the most
+    micro-batches whose activations were kept at a time.
     """
 
     def __init__(
@@ -80,22 +64,10 @@ class Stage:
         return len(self._kept)
 
     def run(self, actions: Sequence[Action], batch: MicroBatches) -> float:
-        """Do all actions in order; the gradient is then that of all micro-batches together.
+        """Do this stage's row of a schedule; return the loss in the last stage, else 0.
 
         The backward passes must stand in the order of the micro-batches: then every schedule
         adds the same gradients in the same order, and ends with the same bits.
-
-        Parameters
-        ----------
-        actions : sequence of Action
-            This stage's row of a schedule.
-        batch : MicroBatches
-            What flows through.
-
-        Returns
-        -------
-        float
-            The sum of the row losses divided by the denominator in the last stage, else 0.
         """
         self._gradient[:] = 0.0
         total = 0.0
@@ -163,24 +135,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class MicroBatches:
-    """A batch, cut into the pieces that flow through the pipeline.
+    """A batch, cut into the pieces that flow through the pipeline, by their numbers."""
 
-    Parameters
-    ----------
-    x : callable
-        Gives the inputs of a micro-batch by its number; called in the first stage only.
-    y : callable
-        Gives its targets; called in the last stage only.
-    noise : callable
-        Gives the random numbers for its dropout in this stage, or None.
-    denominator : int
-        The size of the GLOBAL batch, by which every row's loss is divided.
-    """
-
-    x: Callable[[int], Array]
-    y: Callable[[int], Array]
-    noise: Callable[[int], Noise | None]
-    denominator: int
+    x: Callable[[int], Array]  # called in the first stage only
+    y: Callable[[int], Array]  # in the last
+    noise: Callable[[int], Noise | None]  # for dropout in this stage
+    denominator: int  # the size of the GLOBAL batch, by which every row's loss is divided
 
 
 class _Kept(NamedTuple):

@@ -35,11 +35,6 @@ def tensor_plan(chain: Chain) -> list[str]:
     ``"whole"``: also the last Dense layer when their number is odd. That is often the small one
     with the outputs, and to split it as well would cost one more message round each way.
 
-    Parameters
-    ----------
-    chain : Chain
-        A network, or one stage of it.
-
     Examples
     --------
     >>> from course_lib import mlp
@@ -57,17 +52,6 @@ def tensor_indices(chain: Chain, rank: int, size: int) -> Array:
     """Return where in theta the parameters of a rank lie, in the order in which it holds them.
 
     ``theta[indices]`` is what a rank starts from, ``theta[indices] = part`` puts it back.
-
-    Parameters
-    ----------
-    chain : Chain
-        A network, or one stage of it.
-    rank, size : int
-        Which rank, of how many.
-
-    Returns
-    -------
-    array of int, shape (n,)
 
     Raises
     ------
@@ -92,13 +76,6 @@ def tensor_indices(chain: Chain, rank: int, size: int) -> Array:
 
 def tensor_chain(chain: Chain, operators: Operators) -> Chain:
     """Return the layers of this rank, which compute on their share of the weights.
-
-    Parameters
-    ----------
-    chain : Chain
-        A network, or one stage of it.
-    operators : Operators
-        How the ranks add.
 
     Examples
     --------

@@ -173,9 +173,7 @@ _LIMITED = """
 import resource, sys
 import numpy as np
 from course_lib import SGD, mlp
-from course_lib.parallel import train
-from course_lib.parallel.sources import InBlocks
-from course_lib.parallel.data_plan import BlockShuffle
+from course_lib.parallel import BlockShuffle, InBlocks, train
 
 folder = sys.argv[1]
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if "VmData" in line)
