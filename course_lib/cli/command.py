@@ -3,7 +3,7 @@
     course-lib train --data digits --sizes 64,32,10 --optimizer adam --lr 0.01 --workers 2
     course-lib search --data digits --method halving --try lr=1e-4:1e-1:log --try width=16,32,64
     course-lib bench --workers 4
-    course-lib grade 05_activations.ipynb
+    course-lib grade activations.ipynb
     course-lib doctor
 
 What is asked for goes to the standard output, as text or with ``--json`` as one line of JSON; what
