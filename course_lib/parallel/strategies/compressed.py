@@ -79,7 +79,7 @@ class CompressedSession(Replicated):
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: Compressed) -> None:
         super().__init__(job)
-        self._comm, self._job, self._clock = comm, job, clock
+        self._comm, self._clock, self._seed = comm, clock, job.seed
         self._feedback = strategy.error_feedback
         self._local = LocalGradient(job, clock, comm.size)
         self._gradient = np.empty_like(self._theta)
@@ -106,9 +106,7 @@ class CompressedSession(Replicated):
         self._clock.lap("communication")
         if self._feedback:
             np.subtract(vector, sent, out=self._residual)
-        self._theta, self._state = self._job.optimizer.step(
-            self._theta, total, self._state, out=self._theta
-        )
+        self._descend(total)
         self._clock.lap("compute")
         return loss
 
@@ -121,7 +119,7 @@ class CompressedSession(Replicated):
 
     def _noise(self, epoch: int, step: int) -> np.random.Generator:
         # Each rank rounds with numbers of its own. The 2 keeps them apart from dropout's.
-        return np.random.default_rng([self._job.seed, epoch, step, self._comm.rank, 2])
+        return np.random.default_rng([self._seed, epoch, step, self._comm.rank, 2])
 
 
 class GatherExchange:

@@ -68,7 +68,7 @@ class SyncSession(Replicated):
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
         super().__init__(job)
         self._comm, self._clock, self._algorithm = comm, clock, algorithm
-        self._optimizer, self._local = job.optimizer, LocalGradient(job, clock, comm.size)
+        self._local = LocalGradient(job, clock, comm.size)
         self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
@@ -77,8 +77,6 @@ class SyncSession(Replicated):
         self._clock.lap("compute")
         all_reduce(self._comm, self._gradient, self._algorithm)
         self._clock.lap("communication")
-        self._theta, self._state = self._optimizer.step(
-            self._theta, self._gradient, self._state, out=self._theta
-        )
+        self._descend(self._gradient)
         self._clock.lap("compute")
         return loss

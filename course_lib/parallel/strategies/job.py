@@ -133,10 +133,10 @@ class Session(Protocol):
         Returns
         -------
         dict of str to array
-            Complete on rank 0: what belongs to one rank has its number in the name. Empty for
-            most strategies. A resumed session finds it in ``job.extra``.
+            Complete on rank 0: what belongs to one rank has its number in the name. Empty unless
+            a session has its own. A resumed session finds it in ``job.extra``.
         """
-        ...
+        return {}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import ALL_REDUCE, all_reduce
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
 from course_lib.parallel.strategies.sessions import arrays_by_rank, gather_by_rank
 from course_lib.registry import lookup
@@ -74,7 +74,7 @@ class LocalSGD(Strategy):
         return LocalSession(comm, job, clock, self)
 
 
-class LocalSession:
+class LocalSession(Session):
     """One rank's part of a training with :class:`LocalSGD`."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: LocalSGD) -> None:

@@ -185,7 +185,7 @@ def _group(comm: Comm, ranks: Array, name: str) -> Comm:
     return comm if len(ranks) == comm.size else SubComm(comm, ranks.tolist(), name)
 
 
-class MeshSession:
+class MeshSession(Session):
     """What a rank holds: the parameters, gradient and optimizer state of its slice only."""
 
     def __init__(self, mesh: Mesh, comm: Comm, job: Job, clock: Stopwatch) -> None:
@@ -252,10 +252,6 @@ class MeshSession:
             whole[:, at] = part
         self._clock.lap("communication")
         return whole[0], {**self.state, **dict(zip(vectors, whole[1:], strict=True))}
-
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: theta and the state are all there is."""
-        return {}
 
     def _mine(self, value: Any) -> Any:
         return value[self._indices] if isinstance(value, np.ndarray) else value

@@ -21,7 +21,7 @@ from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import broadcast
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
 
 
@@ -76,7 +76,7 @@ class AsyncParameterServer(Strategy):
         return WorkerSession(comm, job, clock)
 
 
-class WorkerSession:
+class WorkerSession(Session):
     """A rank that computes gradients: one of all but rank 0."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch) -> None:
@@ -99,12 +99,8 @@ class WorkerSession:
         """Return the parameters that contain all updates; the state is on rank 0."""
         return broadcast(self._comm, self._theta), {}
 
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: workers remember nothing."""
-        return {}
 
-
-class ServerSession:
+class ServerSession(Session):
     """Rank 0, which has the parameters; `log` has all updates in their order since the start."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, staleness: int) -> None:

@@ -14,14 +14,14 @@ from copy import deepcopy
 from course_lib.arrays import Array
 from course_lib.optimizers import State
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job
+from course_lib.parallel.strategies.job import Job, Session
 
 
-class Replicated:
+class Replicated(Session):
     """A session in which every rank has theta and the optimizer's whole state; to derive from."""
 
     def __init__(self, job: Job) -> None:
-        self._theta = job.theta.copy()
+        self._optimizer, self._theta = job.optimizer, job.theta.copy()
         self._state: State = (
             job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
         )
@@ -30,9 +30,11 @@ class Replicated:
         """Return theta and the state: every rank has all of both, so nothing is sent."""
         return self._theta, self._state
 
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: theta and the state are all there is."""
-        return {}
+    def _descend(self, gradient: Array) -> None:
+        """Take the optimizer's step, in place."""
+        self._theta, self._state = self._optimizer.step(
+            self._theta, gradient, self._state, out=self._theta
+        )
 
 
 def gather_by_rank(comm: Comm, name: str, array: Array) -> dict[str, Array]:

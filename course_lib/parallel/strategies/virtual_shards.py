@@ -83,7 +83,7 @@ class VirtualSession(Replicated):
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, shards: int) -> None:
         super().__init__(job)
-        self._comm, self._clock, self._optimizer = comm, clock, job.optimizer
+        self._comm, self._clock = comm, clock
         self._local = LocalGradient(job, clock, shards)
         # One number more than parameters: the loss travels with its gradient.
         self._tree = AlignedTree(comm, shards, len(self._theta) + 1, self._theta.dtype, clock)
@@ -95,9 +95,7 @@ class VirtualSession(Replicated):
             out[-1] = self._local(self._theta, rows, epoch, step, piece, out=out[:-1])
 
         total = self._tree.sum(leaf)
-        self._theta, self._state = self._optimizer.step(
-            self._theta, total[:-1], self._state, out=self._theta
-        )
+        self._descend(total[:-1])
         self._clock.lap("compute")
         # All know the whole loss: one rank returns it, and the sum over ranks adds only zeros.
         return float(total[-1]) if self._comm.rank == 0 else 0.0

@@ -19,7 +19,7 @@ from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import REDUCE_SCATTER, all_gather, reduce_scatter, shard
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
 from course_lib.registry import lookup
 
@@ -64,7 +64,7 @@ class ZeRO1(Strategy):
         return ZeROSession(comm, job, clock, self.algorithm)
 
 
-class ZeROSession:
+class ZeROSession(Session):
     """One rank's part of a training with :class:`ZeRO1`: `state` is that of its slice."""
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
@@ -99,10 +99,6 @@ class ZeROSession:
         for name, vector in whole.items():
             self._gather_slices(self.state[name], vector)
         return self._theta, {"t": self.state["t"], **whole}
-
-    def extra(self) -> dict[str, Array]:
-        """Return nothing: theta and the state are all there is."""
-        return {}
 
     def _gather_slices(self, mine: Array, out: Array) -> None:
         for at, part in zip(self._slices, all_gather(self._comm, mine), strict=True):
