@@ -6,53 +6,12 @@ Chapter: batches, validation and reading a training curve.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
-from course_lib.evaluation import History
+from course_lib.evaluation import Epoch, History
 from course_lib.optimizers import State
-
-if TYPE_CHECKING:
-    from course_lib.evaluation import Epoch
-
-
-def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
-    """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
-
-    Parameters
-    ----------
-    history : dict of lists
-        As :func:`~course_lib.training.fit` writes it.
-    metric : str
-        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
-    min_delta : float
-        How much better a value must be than the best before it.
-    where : str
-        Who asks, for the error sentence.
-
-    Raises
-    ------
-    ValueError
-        If the history lacks the metric.
-
-    Examples
-    --------
-    >>> best_epoch({"val_loss": [1.0, 0.5, 0.6, 0.5]}, "val_loss", where="here")
-    1
-    """
-    if metric not in history:
-        raise ValueError(
-            f"{where}: the history has no {metric!r}, only {', '.join(history)}; "
-            "pass validation=(x, y) or choose another metric."
-        )
-    sign = -1.0 if metric.endswith("accuracy") else 1.0
-    best, found = np.inf, -1
-    for epoch, value in enumerate(history[metric]):
-        if sign * value < best - min_delta:
-            best, found = sign * value, epoch
-    return found
 
 
 @dataclass(frozen=True)
@@ -165,3 +124,40 @@ class KeepBest:
             len(event.history[self.metric]) - 1
         ):
             self.theta, self.state, self.epoch = event.theta, event.state, event.epoch
+
+
+def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
+    """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
+
+    Parameters
+    ----------
+    history : dict of lists
+        As :func:`~course_lib.training.fit` writes it.
+    metric : str
+        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
+    min_delta : float
+        How much better a value must be than the best before it.
+    where : str
+        Who asks, for the error sentence.
+
+    Raises
+    ------
+    ValueError
+        If the history lacks the metric.
+
+    Examples
+    --------
+    >>> best_epoch({"val_loss": [1.0, 0.5, 0.6, 0.5]}, "val_loss", where="here")
+    1
+    """
+    if metric not in history:
+        raise ValueError(
+            f"{where}: the history has no {metric!r}, only {', '.join(history)}; "
+            "pass validation=(x, y) or choose another metric."
+        )
+    sign = -1.0 if metric.endswith("accuracy") else 1.0
+    best, found = np.inf, -1
+    for epoch, value in enumerate(history[metric]):
+        if sign * value < best - min_delta:
+            best, found = sign * value, epoch
+    return found
