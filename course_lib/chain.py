@@ -47,10 +47,6 @@ class Chain:
     13
     >>> [p["W"].shape for p in chain.unpack(np.zeros(13))]
     [(2, 3), (3, 1)]
-
-    Notes
-    -----
-    Chapter: forward propagation.
     """
 
     layers: tuple[Layer, ...]
@@ -120,8 +116,8 @@ class Chain:
     def n_inputs(self) -> int | None:
         """The number of features of a row, or None where the first layers take any."""
         for layer in self.layers:
-            keeps_any_width = type(layer).width is Elementwise.width
-            if layer.fan_in is not None or not keeps_any_width:
+            width: object = type(layer).width
+            if layer.fan_in is not None or width is not Elementwise.width:
                 return layer.fan_in
         return None
 

@@ -91,25 +91,12 @@ class KeepBest:
 
     Examples
     --------
-    >>> from course_lib import SGD, fit, mlp
-    >>> keep, x = KeepBest(), np.ones((1, 1))
-    >>> net, too_fast = mlp([1, 1], loss="mse"), SGD(0.6)
-    >>> result = fit(
-    ...     net,
-    ...     np.zeros(2),
-    ...     too_fast,
-    ...     x,
-    ...     x,
-    ...     epochs=3,
-    ...     batch_size=1,
-    ...     seed=0,
-    ...     validation=(x, x),
-    ...     callbacks=[keep],
-    ... )
-    >>> [round(loss, 2) for loss in result.history["val_loss"]]
-    [1.96, 3.84, 7.53]
+    >>> keep, history = KeepBest(), {"val_loss": []}
+    >>> for epoch, loss in enumerate([2.0, 1.0, 3.0]):
+    ...     history["val_loss"].append(loss)
+    ...     keep(Epoch(epoch, np.full(2, loss), {}, history))
     >>> keep.epoch, keep.theta
-    (0, array([1.2, 1.2]))
+    (1, array([1., 1.]))
     """
 
     def __init__(self, metric: str = "val_loss") -> None:
@@ -119,31 +106,17 @@ class KeepBest:
         self.epoch = -1
 
     def __call__(self, event: Epoch) -> None:
-        """Look at an epoch, and keep its parameters if it is the best so far."""
-        if best_epoch(event.history, self.metric, where="KeepBest") == (
-            len(event.history[self.metric]) - 1
-        ):
+        """Keep the parameters of this epoch if it is the best so far."""
+        best = best_epoch(event.history, self.metric, where="KeepBest")
+        if best == len(event.history[self.metric]) - 1:
             self.theta, self.state, self.epoch = event.theta, event.state, event.epoch
 
 
 def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
     """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
 
-    Parameters
-    ----------
-    history : dict of lists
-        As :func:`~course_lib.training.fit` writes it.
-    metric : str
-        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
-    min_delta : float
-        How much better a value must be than the best before it.
-    where : str
-        Who asks, for the error sentence.
-
-    Raises
-    ------
-    ValueError
-        If the history lacks the metric.
+    `metric` and `min_delta` are those of :class:`EarlyStopping`; `where` says who asks, for the
+    error sentence.
 
     Examples
     --------
