@@ -15,7 +15,7 @@ from course_lib.losses import Loss
 from course_lib.network import Network
 from course_lib.optimizers import State
 
-__all__ = ["Epoch", "History", "accuracy", "evaluate", "record", "score"]
+__all__ = ["Epoch", "History", "accuracy", "evaluate", "record", "score", "score_names"]
 
 History: TypeAlias = dict[str, list[float]]
 """One list per quantity (loss, val_loss, ...), with one number per epoch."""
