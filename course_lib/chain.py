@@ -47,10 +47,6 @@ class Chain:
     13
     >>> [p["W"].shape for p in chain.unpack(np.zeros(13))]
     [(2, 3), (3, 1)]
-
-    Notes
-    -----
-    Chapter: forward propagation.
     """
 
     layers: tuple[Layer, ...]

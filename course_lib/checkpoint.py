@@ -2,8 +2,8 @@
 
 Two files per checkpoint: the arrays (safetensors, no pickle: loading one never runs code) and a
 manifest in JSON that names them, with the SHA-256 sum of the first. The manifest is written last,
-so arrays without one are an interrupted save and do not count. One process writes, any number may
-read; use one directory per run.
+so arrays without one are an interrupted save and do not count. It carries a sum of its own, which
+shows any change to it. One process writes, any number may read; use one directory per run.
 
 Chapter: failures and checkpoints.
 """
@@ -36,115 +36,12 @@ __all__ = [
     "split_state",
 ]
 
-_NAME = re.compile(r"step-(\d{8,})(-[0-9a-f]{16}\.safetensors|\.json)")
-
-
-def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
-    """Return our files and the steps they belong to; anything else in the folder is not ours."""
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
-    return [(int(match[1]), path) for match, path in found if match]
-
-
-def prune(folder: Path, step: int, tensors: Path, keep: int) -> None:
-    """Delete all but the newest checkpoints, and what interrupted saves left behind."""
-    files = checkpoint_files(folder)
-    kept = {step, *sorted(s for s, path in files if path.suffix == ".json")[-keep:]}
-    # Manifests (.json sorts first) go before arrays: else a crash would leave a broken pair.
-    for s, path in sorted(files, key=lambda file: file[1].suffix):
-        replaced = s == step and path.suffix == tensors.suffix and path != tensors
-        if replaced or s not in kept:
-            path.unlink(missing_ok=True)
-    for path in folder.glob(".step-*"):
-        path.unlink(missing_ok=True)
-
+StrPath = str | os.PathLike[str]
 
 VERSION = 1
 """The version of the format; one that reads differently gets the next number."""
 
-
-class CheckpointError(RuntimeError):
-    """A checkpoint is missing, incomplete or damaged; the message says which and how."""
-
-
-def manifest_text(facts: Mapping[str, Any]) -> bytes:
-    """Write down the facts, the version of the format and their SHA-256 sum.
-
-    Raises
-    ------
-    TypeError
-        If a fact is not something that JSON can say.
-
-    Examples
-    --------
-    >>> sorted(json.loads(manifest_text({"step": 3})))
-    ['format', 'manifest_sha256', 'step', 'version']
-    """
-    manifest = {"format": "course_lib checkpoint", "version": VERSION, **facts}
-    try:
-        # There and back first: number keys become strings, and those are sorted differently.
-        manifest = json.loads(json.dumps(manifest))
-        return json.dumps({**manifest, "manifest_sha256": _sum(manifest)}, indent=2).encode()
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            "save: meta must hold only what JSON can say (numbers, strings, booleans, None, "
-            f"lists, dicts with string keys): {error}."
-        ) from error
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the facts that :func:`manifest_text` wrote down.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, is something else, was changed, or has another version.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        whole = manifest.pop("manifest_sha256") == _sum(manifest)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; save writes it last.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not the manifest of a checkpoint ({error}).") from error
-    if not whole:
-        raise CheckpointError(f"{path} was changed or damaged: its own SHA-256 sum differs.")
-    if manifest["version"] != VERSION:
-        raise CheckpointError(
-            f"{path} has format version {manifest['version']}, this program reads {VERSION}; "
-            "load it with the version of course_lib that wrote it."
-        )
-    return manifest
-
-
-def _sum(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Take a state apart: its arrays, named ``state.<key>``, and the rest, which JSON can say.
-
-    Examples
-    --------
-    >>> split_state({"t": 3, "m": np.zeros(2)})
-    ({'state.m': array([0., 0.])}, {'t': 3})
-    """
-    arrays = {f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
-    return arrays, {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
-
-
-def join_state(arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a state together again from what :func:`split_state` gave; ignore other arrays.
-
-    Examples
-    --------
-    >>> join_state({"theta": np.ones(2), "state.m": np.zeros(2)}, {"t": 3})
-    {'t': 3, 'm': array([0., 0.])}
-    """
-    own = {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
-    return {**numbers, **own}
-
-
-StrPath = str | os.PathLike[str]
+_NAME = re.compile(r"step-(\d{8,})(-[0-9a-f]{16}\.safetensors|\.json)")
 
 
 class Checkpoint(NamedTuple):
@@ -153,6 +50,10 @@ class Checkpoint(NamedTuple):
     step: int
     arrays: dict[str, Array]
     meta: dict[str, Any]
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, incomplete or damaged; the message says which and how."""
 
 
 def save(
@@ -219,12 +120,12 @@ def save(
         "arrays": {n: {"shape": np.shape(a), "dtype": str(a.dtype)} for n, a in arrays.items()},
         "meta": dict(meta or {}),
     }
-    text = manifest_text(manifest)
+    text = _manifest_text(manifest)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(tensors, raw)
     path = folder / f"step-{step:08d}.json"
     write_bytes(path, text)
-    prune(folder, step, tensors, keep)
+    _prune(folder, step, tensors, keep)
     return path
 
 
@@ -247,7 +148,7 @@ def load(path: StrPath) -> Checkpoint:
         If a file is missing, or not exactly what was written.
     """
     path = Path(path)
-    manifest = read_manifest(path)
+    manifest = _read_manifest(path)
     tensors = path.parent / manifest["file"]
     try:
         raw = tensors.read_bytes()
@@ -289,6 +190,95 @@ def latest_valid(directory: StrPath) -> Checkpoint | None:
         except CheckpointError as error:
             warnings.warn(f"skipping step {step}: {error}", RuntimeWarning, stacklevel=2)
     return None
+
+
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Take a state apart: its arrays, named ``state.<key>``, and the rest, which JSON can say.
+
+    Examples
+    --------
+    >>> split_state({"t": 3, "m": np.zeros(2)})
+    ({'state.m': array([0., 0.])}, {'t': 3})
+    """
+    arrays = {f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
+    return arrays, {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
+
+
+def join_state(arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a state together again from what :func:`split_state` gave; ignore other arrays.
+
+    Examples
+    --------
+    >>> join_state({"theta": np.ones(2), "state.m": np.zeros(2)}, {"t": 3})
+    {'t': 3, 'm': array([0., 0.])}
+    """
+    own = {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
+    return {**numbers, **own}
+
+
+def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
+    """Return our files and the steps they belong to; anything else in the folder is not ours.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as run:
+    ...     path = save(run, step=7, arrays={"theta": np.zeros(2)})
+    ...     [step for step, _ in checkpoint_files(Path(run))]
+    [7, 7]
+    """
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    return [(int(match[1]), path) for match, path in found if match]
+
+
+def _prune(folder: Path, step: int, tensors: Path, keep: int) -> None:
+    """Delete all but the newest checkpoints, and what interrupted saves left behind."""
+    files = checkpoint_files(folder)
+    kept = {step, *sorted(s for s, path in files if path.suffix == ".json")[-keep:]}
+    # Manifests (.json sorts first) go before arrays: else a crash would leave a broken pair.
+    for s, path in sorted(files, key=lambda file: file[1].suffix):
+        replaced = s == step and path.suffix == tensors.suffix and path != tensors
+        if replaced or s not in kept:
+            path.unlink(missing_ok=True)
+    for path in folder.glob(".step-*"):
+        path.unlink(missing_ok=True)
+
+
+def _manifest_text(facts: Mapping[str, Any]) -> bytes:
+    """Write down the facts, the version of the format and their SHA-256 sum."""
+    manifest = {"format": "course_lib checkpoint", "version": VERSION, **facts}
+    try:
+        # There and back first: number keys become strings, and those are sorted differently.
+        manifest = json.loads(json.dumps(manifest))
+        return json.dumps({**manifest, "manifest_sha256": _sum(manifest)}, indent=2).encode()
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "save: meta must hold only what JSON can say (numbers, strings, booleans, None, "
+            f"lists, dicts with string keys): {error}."
+        ) from error
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Return the facts that :func:`_manifest_text` wrote, or say why not."""
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        whole = manifest.pop("manifest_sha256") == _sum(manifest)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; save writes it last.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not the manifest of a checkpoint ({error}).") from error
+    if not whole:
+        raise CheckpointError(f"{path} was changed or damaged: its own SHA-256 sum differs.")
+    if manifest["version"] != VERSION:
+        raise CheckpointError(
+            f"{path} has format version {manifest['version']}, this program reads {VERSION}; "
+            "load it with the version of course_lib that wrote it."
+        )
+    return manifest
+
+
+def _sum(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(name: str, array: Array) -> Array:

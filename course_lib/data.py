@@ -2,8 +2,7 @@
 
 Rows are samples: ``x`` has shape ``(n, features)``, ``y`` holds n integer labels (int64). The
 loaders return a :class:`Split`; which sample goes where depends on ``seed`` alone. The toy sets
-:func:`two_moons` and :func:`spirals` are at home in :mod:`course_lib.toys`, the indices of
-cross-validation, :func:`folds`, in :mod:`course_lib.data`.
+:func:`two_moons` and :func:`spirals` are at home in :mod:`course_lib.toys`.
 
 Chapter: data.
 """
@@ -18,8 +17,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from course_lib.arrays import Array, check_integer
+from course_lib.needs import require
 from course_lib.toys import spirals as spirals
 from course_lib.toys import two_moons as two_moons
+
+Rows: TypeAlias = NDArray[np.intp]
 
 
 class Split(NamedTuple):
@@ -37,23 +39,6 @@ class Split(NamedTuple):
     y_train: Array
     x_test: Array
     y_test: Array
-
-
-def _shipped_with_sklearn(loader: str, where: str) -> tuple[Array, Array]:
-    try:
-        from sklearn import datasets
-    except ImportError as error:
-        raise ImportError(
-            f'{where}: this data set ships with scikit-learn; pip install "course-lib[data]".'
-        ) from error
-    x, y = getattr(datasets, loader)(return_X_y=True)
-    return x, y.astype(np.int64)
-
-
-def _float_type(dtype: DTypeLike, where: str) -> np.dtype[Any]:
-    if np.dtype(dtype).kind != "f":
-        raise TypeError(f"{where}: dtype must be a floating-point type, got {np.dtype(dtype)}.")
-    return np.dtype(dtype)
 
 
 def load_digits(
@@ -157,7 +142,21 @@ def load_mnist(
     return Split(x_train, y_train, x_test, y_test)
 
 
-def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.intp]]:
+def _shipped_with_sklearn(loader: str, where: str) -> tuple[Array, Array]:
+    require("sklearn", extra="data", who=where)
+    from sklearn import datasets
+
+    x, y = getattr(datasets, loader)(return_X_y=True)
+    return x, y.astype(np.int64)
+
+
+def _float_type(dtype: DTypeLike, where: str) -> np.dtype[Any]:
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"{where}: dtype must be a floating-point type, got {np.dtype(dtype)}.")
+    return np.dtype(dtype)
+
+
+def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[Rows]:
     """Cut a fresh permutation of the n samples into mini-batches; yield their indices.
 
     The order is a pure function of the arguments, so that every process of a parallel run, and
@@ -192,9 +191,6 @@ def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.
     epoch = check_integer(epoch, where=where, name="epoch", at_least=0)
     order = np.random.default_rng([seed, epoch]).permutation(n)
     return (order[start : start + size] for start in range(0, n, size))
-
-
-Rows: TypeAlias = NDArray[np.intp]
 
 
 def stratified(

@@ -6,53 +6,12 @@ Chapter: batches, validation and reading a training curve.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
-from course_lib.evaluation import History
+from course_lib.evaluation import Epoch, History
 from course_lib.optimizers import State
-
-if TYPE_CHECKING:
-    from course_lib.evaluation import Epoch
-
-
-def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
-    """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
-
-    Parameters
-    ----------
-    history : dict of lists
-        As :func:`~course_lib.training.fit` writes it.
-    metric : str
-        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
-    min_delta : float
-        How much better a value must be than the best before it.
-    where : str
-        Who asks, for the error sentence.
-
-    Raises
-    ------
-    ValueError
-        If the history lacks the metric.
-
-    Examples
-    --------
-    >>> best_epoch({"val_loss": [1.0, 0.5, 0.6, 0.5]}, "val_loss", where="here")
-    1
-    """
-    if metric not in history:
-        raise ValueError(
-            f"{where}: the history has no {metric!r}, only {', '.join(history)}; "
-            "pass validation=(x, y) or choose another metric."
-        )
-    sign = -1.0 if metric.endswith("accuracy") else 1.0
-    best, found = np.inf, -1
-    for epoch, value in enumerate(history[metric]):
-        if sign * value < best - min_delta:
-            best, found = sign * value, epoch
-    return found
 
 
 @dataclass(frozen=True)
@@ -132,25 +91,12 @@ class KeepBest:
 
     Examples
     --------
-    >>> from course_lib import SGD, fit, mlp
-    >>> keep, x = KeepBest(), np.ones((1, 1))
-    >>> net, too_fast = mlp([1, 1], loss="mse"), SGD(0.6)
-    >>> result = fit(
-    ...     net,
-    ...     np.zeros(2),
-    ...     too_fast,
-    ...     x,
-    ...     x,
-    ...     epochs=3,
-    ...     batch_size=1,
-    ...     seed=0,
-    ...     validation=(x, x),
-    ...     callbacks=[keep],
-    ... )
-    >>> [round(loss, 2) for loss in result.history["val_loss"]]
-    [1.96, 3.84, 7.53]
+    >>> keep, history = KeepBest(), {"val_loss": []}
+    >>> for epoch, loss in enumerate([2.0, 1.0, 3.0]):
+    ...     history["val_loss"].append(loss)
+    ...     keep(Epoch(epoch, np.full(2, loss), {}, history))
     >>> keep.epoch, keep.theta
-    (0, array([1.2, 1.2]))
+    (1, array([1., 1.]))
     """
 
     def __init__(self, metric: str = "val_loss") -> None:
@@ -160,8 +106,31 @@ class KeepBest:
         self.epoch = -1
 
     def __call__(self, event: Epoch) -> None:
-        """Look at an epoch, and keep its parameters if it is the best so far."""
-        if best_epoch(event.history, self.metric, where="KeepBest") == (
-            len(event.history[self.metric]) - 1
-        ):
+        """Keep the parameters of this epoch if it is the best so far."""
+        best = best_epoch(event.history, self.metric, where="KeepBest")
+        if best == len(event.history[self.metric]) - 1:
             self.theta, self.state, self.epoch = event.theta, event.state, event.epoch
+
+
+def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
+    """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
+
+    `metric` and `min_delta` are those of :class:`EarlyStopping`; `where` says who asks, for the
+    error sentence.
+
+    Examples
+    --------
+    >>> best_epoch({"val_loss": [1.0, 0.5, 0.6, 0.5]}, "val_loss", where="here")
+    1
+    """
+    if metric not in history:
+        raise ValueError(
+            f"{where}: the history has no {metric!r}, only {', '.join(history)}; "
+            "pass validation=(x, y) or choose another metric."
+        )
+    sign = -1.0 if metric.endswith("accuracy") else 1.0
+    best, found = np.inf, -1
+    for epoch, value in enumerate(history[metric]):
+        if sign * value < best - min_delta:
+            best, found = sign * value, epoch
+    return found

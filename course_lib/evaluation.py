@@ -15,10 +15,23 @@ from course_lib.losses import Loss
 from course_lib.network import Network
 from course_lib.optimizers import State
 
-__all__ = ["Epoch", "History", "accuracy", "evaluate", "record", "score"]
+__all__ = ["Epoch", "History", "accuracy", "evaluate", "record", "score", "score_names"]
 
 History: TypeAlias = dict[str, list[float]]
 """One list per quantity (loss, val_loss, ...), with one number per epoch."""
+
+
+def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
+    """Return the mean loss and, for a classification loss, the accuracy.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> evaluate(mlp([1, 1], loss="mse"), np.array([2.0, 0.0]), [[1.0], [2.0]], [2.0, 5.0])
+    {'loss': 0.5}
+    """
+    x, y = net.check_data(x, y, where="evaluate")
+    return score(net.loss, net.forward(theta, x)[0], y)
 
 
 def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
@@ -33,18 +46,6 @@ def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
     """
     predicted = net.predict(theta, x)
     return float(np.mean(predicted == np.reshape(y, predicted.shape)))
-
-
-def score_names(loss: Loss) -> list[str]:
-    """Return what :func:`score` says about a loss: its value and, for classes, the accuracy.
-
-    Examples
-    --------
-    >>> from course_lib import losses
-    >>> score_names(losses.mse), score_names(losses.hinge)
-    (['loss'], ['loss', 'accuracy'])
-    """
-    return ["loss"] if loss.kind == "values" else ["loss", "accuracy"]
 
 
 def score(loss: Loss, outputs: Array, targets: Array) -> dict[str, float]:
@@ -72,17 +73,16 @@ def score(loss: Loss, outputs: Array, targets: Array) -> dict[str, float]:
     return dict(zip(score_names(loss), scores, strict=True))
 
 
-def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
-    """Return the mean loss and, for a classification loss, the accuracy.
+def score_names(loss: Loss) -> list[str]:
+    """Return what :func:`score` says about a loss: its value and, for classes, the accuracy.
 
     Examples
     --------
-    >>> from course_lib import mlp
-    >>> evaluate(mlp([1, 1], loss="mse"), np.array([2.0, 0.0]), [[1.0], [2.0]], [2.0, 5.0])
-    {'loss': 0.5}
+    >>> from course_lib import losses
+    >>> score_names(losses.mse), score_names(losses.hinge)
+    (['loss'], ['loss', 'accuracy'])
     """
-    x, y = net.check_data(x, y, where="evaluate")
-    return score(net.loss, net.forward(theta, x)[0], y)
+    return ["loss"] if loss.kind == "values" else ["loss", "accuracy"]
 
 
 def record(history: History, loss: float, held_out: Mapping[str, float]) -> None:

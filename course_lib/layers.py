@@ -20,8 +20,10 @@ from course_lib.arrays import Array, check_integer
 from course_lib.weights import Initializer, he_normal
 
 Params: TypeAlias = dict[str, Array]
+"""The parameters of one layer, by name."""
 
 Empty: TypeAlias = Callable[[tuple[int, ...], Any], Array]
+"""A function (shape, dtype) that gives an array to write to."""
 
 fresh: Empty = np.empty
 
@@ -183,19 +185,6 @@ class Activate(Elementwise):
         return dz
 
 
-def noise(seed: int, epoch: int, step: int) -> np.random.Generator:
-    """Return the generator of one training step's noise: a pure function of its arguments.
-
-    Examples
-    --------
-    >>> bool((noise(0, 3, 1).random(4) == noise(0, 3, 1).random(4)).all())
-    True
-    """
-    # The 1 at the end keeps it apart from the generators of [seed] and [seed, epoch], which decide
-    # the first weights and the order of the rows: NumPy ignores zeros at the end of a seed.
-    return np.random.default_rng([seed, epoch, step, 1])
-
-
 @dataclass(frozen=True)
 class Dropout(Elementwise):
     r"""While training, drop each input with probability `rate` and scale up the rest.
@@ -247,3 +236,16 @@ class Dropout(Elementwise):
     def backward(self, p: Params, cache: Any, dy: Array, *, empty: Empty = fresh) -> Array:
         """Return the gradient of the inputs: zero for the dropped ones."""
         return dy if cache is None else np.multiply(dy, cache, out=empty(dy.shape, dy.dtype))
+
+
+def noise(seed: int, epoch: int, step: int) -> np.random.Generator:
+    """Return the generator of one training step's noise: a pure function of its arguments.
+
+    Examples
+    --------
+    >>> bool((noise(0, 3, 1).random(4) == noise(0, 3, 1).random(4)).all())
+    True
+    """
+    # The 1 at the end keeps it apart from the generators of [seed] and [seed, epoch], which decide
+    # the first weights and the order of the rows: NumPy ignores zeros at the end of a seed.
+    return np.random.default_rng([seed, epoch, step, 1])

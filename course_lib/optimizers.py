@@ -1,9 +1,10 @@
 """An optimizer turns a gradient into a step: theta, gradient and state in, theta and state out.
 
 Optimizers are frozen dataclasses. What they remember (velocity, averages, the step count) is the
-``state``: made by ``init(theta)``, taken and returned by ``step``. Each update equals PyTorch's of
-the same name (torch.optim), to rounding. This file has the plain ones; those that choose a step
-length per parameter stand in :mod:`course_lib.optimizers` and are imported from here all the same.
+``state``: made by ``init(theta)``, taken and returned by ``step``. That is the same for all; they
+differ in ``_update``, a few lines of arithmetic in place on one block of theta. The last four give
+every parameter a step length of its own, short where its gradients are large. Each update equals
+PyTorch's of the same name (torch.optim), to rounding.
 
 Chapters: gradient descent, optimizers.
 """
@@ -25,10 +26,11 @@ from course_lib.schedules import Schedule, check_rate
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Nesterov", "Optimizer", "RMSProp", "State"]
 
 State: TypeAlias = dict[str, Any]
+"""``{"t": steps taken, name: vector, ...}``, see :attr:`Optimizer.memory`."""
 
-# Elements per block: the block's vectors and temporaries stay in the processor's cache, and are
-# small enough that the allocator reuses them instead of asking the system for cleared pages.
 BLOCK = 8192
+"""Elements per block: its vectors and temporaries stay in the processor's cache, and are so small
+that the allocator reuses them instead of asking the system for cleared pages."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +87,12 @@ class Optimizer(ABC):
 
         Returns
         -------
-        theta : array, shape (n,)
-        state : dict
+        theta, state : array, shape (n,), and dict
 
         Raises
         ------
         ValueError
-            If the shapes or dtypes of theta, gradient and state differ, or the state is another
-            optimizer's.
-
-        Examples
-        --------
-        >>> from course_lib.optimizers import SGD
-        >>> sgd = SGD(lr=0.5)
-        >>> theta = np.array([1.0, 2.0])
-        >>> theta, state = sgd.step(theta, np.array([2.0, 0.0]), sgd.init(theta))
-        >>> theta
-        array([0., 2.])
-        >>> state["t"]
-        1
+            If shapes or dtypes differ, or the state is another optimizer's.
         """
         self._check(theta, grad, state)
         vectors = [state[name] if out is not None else state[name].copy() for name in self.memory]
@@ -160,22 +149,18 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate :math:`\eta`.
-    momentum : float
-        :math:`\mu` in [0, 1).
-    weight_decay : float
-        :math:`\lambda \ge 0`; the gradient of :math:`\lambda \|\theta\|^2 / 2`.
+    lr, momentum, weight_decay : float
+        :math:`\eta` (or a schedule); :math:`\mu` in [0, 1); :math:`\lambda \ge 0`, of the penalty
+        :math:`\lambda \|\theta\|^2 / 2`.
 
     Examples
     --------
-    >>> import numpy as np
     >>> sgd = SGD(lr=0.1, momentum=0.9)
     >>> theta, state = np.array([1.0]), sgd.init(np.array([1.0]))
     >>> for _ in range(2):
     ...     theta, state = sgd.step(theta, np.array([1.0]), state)
-    >>> theta
-    array([0.71])
+    >>> theta, state["t"]
+    (array([0.71]), 2)
     """
 
     momentum: float = 0.0
@@ -212,14 +197,9 @@ class Nesterov(Optimizer):
 
     Examples
     --------
-    >>> import numpy as np
     >>> opt = Nesterov(lr=0.1, momentum=0.9)
     >>> opt.step(np.array([1.0]), np.array([1.0]), opt.init(np.array([1.0])))[0]
     array([0.81])
-
-    Notes
-    -----
-    Chapter: optimizers.
     """
 
     momentum: float = 0.9
@@ -254,10 +234,6 @@ class AdaGrad(Optimizer):
     >>> opt = AdaGrad(lr=0.1)
     >>> opt.step(np.array([1.0]), np.array([5.0]), opt.init(np.array([1.0])))[0]
     array([0.9])
-
-    Notes
-    -----
-    Chapter: optimizers.
     """
 
     lr: float | Schedule = 0.01
@@ -293,10 +269,6 @@ class RMSProp(Optimizer):
     >>> opt = RMSProp(lr=0.1, decay=0.99)
     >>> opt.step(np.array([1.0]), np.array([5.0]), opt.init(np.array([1.0])))[0].round(4)
     array([0.])
-
-    Notes
-    -----
-    Chapter: optimizers.
     """
 
     lr: float | Schedule = 0.01
@@ -336,11 +308,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate :math:`\eta`.
-    beta1, beta2 : float
-        How slowly the two means forget, in [0, 1).
-    eps : float
+    lr, beta1, beta2, eps : float
+        :math:`\eta` (or a schedule); how slowly the two means forget, in [0, 1);
         :math:`\epsilon`, which keeps the division finite.
 
     Examples
@@ -348,10 +317,6 @@ class Adam(Optimizer):
     >>> adam = Adam(lr=0.1)
     >>> adam.step(np.array([1.0]), np.array([500.0]), adam.init(np.array([1.0])))[0]
     array([0.9])
-
-    Notes
-    -----
-    Chapter: optimizers.
     """
 
     lr: float | Schedule = 1e-3
@@ -396,10 +361,6 @@ class AdamW(Adam):
     >>> opt = AdamW(lr=0.1, weight_decay=0.5)
     >>> opt.step(np.array([1.0]), np.array([500.0]), opt.init(np.array([1.0])))[0]
     array([0.85])
-
-    Notes
-    -----
-    Chapter: optimizers.
     """
 
     weight_decay: float = 0.01
@@ -445,6 +406,6 @@ def get(optimizer: str | Optimizer, lr: float | Schedule) -> Optimizer:
     >>> get("momentum", 0.1)
     SGD(lr=0.1, momentum=0.9, weight_decay=0.0)
     """
-    return (
-        optimizer if isinstance(optimizer, Optimizer) else lookup("optimizer", optimizer, ALL)(lr)
-    )
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    return lookup("optimizer", optimizer, ALL)(lr)

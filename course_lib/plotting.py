@@ -1,8 +1,9 @@
-"""The figures of the book: how training went, what a classifier decides, what a network looks like.
+"""The figures of the book: how training went, what a classifier decides, and one style for all.
 
 Every helper draws on axes that it is given, or on a new figure, and returns them; none of them
-uses random numbers. Draw after ``use_style()``, or within
-``with style():``.
+uses random numbers, so that every run draws the same picture. Draw after ``use_style()``, or within
+``with style():``. The colours are those of Okabe and Ito, which colour-blind readers can tell
+apart; where two classes or curves meet, the marker or the line style differs too.
 
 Chapter: none; the figures of all chapters use it.
 """
@@ -11,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from course_lib.arrays import Array
+from course_lib.needs import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,13 +30,12 @@ __all__ = [
     "decision_regions",
     "image_grid",
     "learning_curve",
-    "network_diagram",
     "style",
     "use_style",
 ]
 
-# Okabe & Ito 2008, in an order in which neighbours also differ in lightness; yellow is left out,
-# because lines in it vanish on white.
+# Okabe & Ito 2008, in an order in which neighbours also differ in lightness; without yellow, in
+# which lines vanish on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -114,12 +114,9 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def _matplotlib() -> Any:
-    try:
-        import matplotlib.pyplot
-    except ImportError as error:
-        raise ImportError(
-            'course_lib.plotting needs matplotlib; pip install "course-lib[plot]".'
-        ) from error
+    require("matplotlib", extra="plot", who="course_lib.plotting")
+    import matplotlib.pyplot
+
     return matplotlib
 
 
@@ -280,52 +277,3 @@ def image_grid(
         if titles is not None:
             ax.set_title(str(titles[i]), fontsize=9)
     return figure
-
-
-def network_diagram(sizes: Sequence[int], *, ax: Axes | None = None, most: int = 8) -> Axes:
-    """Draw a network as units in columns, joined from each layer to the next.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Units per layer, inputs first.
-    ax : Axes, optional
-        Where to draw; a new figure without it.
-    most : int
-        Of larger layers only so many units are drawn, around an ellipsis.
-
-    Examples
-    --------
-    >>> ax = network_diagram([64, 3, 2])
-    >>> [text.get_text() for text in ax.texts]
-    ['⋮', '64', '3', '2']
-    """
-    ax = axes_or_new(ax)
-    columns: list[Array] = []
-    for layer, size in enumerate(sizes):
-        shown = min(size, most)
-        y = (shown - 1) / 2 - np.arange(shown, dtype=np.float64)
-        if size > most:  # leave a gap for the ellipsis
-            y[: shown // 2] += 0.5
-            y[shown // 2 :] -= 0.5
-            ax.text(
-                layer, float(y[shown // 2 - 1] + y[shown // 2]) / 2, "⋮", ha="center", va="center"
-            )
-        columns.append(y)
-    from matplotlib.collections import LineCollection
-
-    joints = [
-        ((layer, a), (layer + 1, b))
-        for layer, (left, right) in enumerate(pairwise(columns))
-        for a in left
-        for b in right
-    ]
-    ax.add_collection(LineCollection(joints, colors="0.75", linewidths=0.6, zorder=1))
-    top = max(float(y[0]) for y in columns)
-    for layer, (size, y) in enumerate(zip(sizes, columns, strict=True)):
-        ax.scatter(np.full(len(y), layer), y, s=110, color=COLOURS[0], edgecolors="white", zorder=2)
-        ax.text(layer, -top - 1.1, str(size), ha="center", va="center")
-    ax.set_xlim(-0.5, len(sizes) - 0.5)
-    ax.set_ylim(-top - 1.6, top + 0.6)
-    ax.axis("off")
-    return ax

@@ -16,21 +16,7 @@ from typing import TypeAlias
 from course_lib.arrays import check_integer
 
 Schedule: TypeAlias = Callable[[int], float]
-
-
-def check_rate(value: float, *, where: str, name: str = "lr") -> float:
-    """Return a learning rate: a finite number of at least 0.
-
-    Examples
-    --------
-    >>> check_rate(-0.1, where="SGD")
-    Traceback (most recent call last):
-    ...
-    ValueError: SGD: lr must be a finite number >= 0, got -0.1.
-    """
-    if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
-        raise ValueError(f"{where}: {name} must be a finite number >= 0, got {value!r}.")
-    return value
+"""From the number of steps taken to the learning rate of the next."""
 
 
 @dataclass(frozen=True)
@@ -137,3 +123,18 @@ class warmup:
         if step < self.steps:
             return (step + 1) / self.steps * then(0)
         return then(step - self.steps)
+
+
+def check_rate(value: float, *, where: str, name: str = "lr") -> float:
+    """Return a learning rate: a finite number of at least 0.
+
+    Examples
+    --------
+    >>> check_rate(-0.1, where="SGD")
+    Traceback (most recent call last):
+    ...
+    ValueError: SGD: lr must be a finite number >= 0, got -0.1.
+    """
+    if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+        raise ValueError(f"{where}: {name} must be a finite number >= 0, got {value!r}.")
+    return value

@@ -35,25 +35,6 @@ __all__ = [
 ]
 
 
-def epochs_with_bar(epochs: range, history: History, progress: bool) -> Iterator[int]:
-    """Count the epochs, with a progress bar that shows the newest numbers if asked for.
-
-    Examples
-    --------
-    >>> list(epochs_with_bar(range(3), {}, progress=False))
-    [0, 1, 2]
-    """
-    if not progress:
-        yield from epochs
-        return
-    from tqdm.auto import tqdm  # here, because it would double the import time of the package
-
-    with tqdm(epochs, unit="epoch") as bar:
-        for epoch in bar:
-            yield epoch
-            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
-
-
 class FitResult(NamedTuple):
     """What a training run leaves: parameters, the optimizer's state, and one row per epoch.
 
@@ -190,3 +171,22 @@ learning rate.
             f"the loss is {loss} at epoch {epoch}, step {step}: the training has diverged; "
             "lower the learning rate."
         )
+
+
+def epochs_with_bar(epochs: range, history: History, progress: bool) -> Iterator[int]:
+    """Count the epochs, with a progress bar that shows the newest numbers if asked for.
+
+    Examples
+    --------
+    >>> list(epochs_with_bar(range(3), {}, progress=False))
+    [0, 1, 2]
+    """
+    if not progress:
+        yield from epochs
+        return
+    from tqdm.auto import tqdm  # here, because it would double the import time of the package
+
+    with tqdm(epochs, unit="epoch") as bar:
+        for epoch in bar:
+            yield epoch
+            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})

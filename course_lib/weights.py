@@ -28,19 +28,6 @@ Initializer: TypeAlias = Callable[[np.random.Generator, int, int], Array]
 """A function ``(rng, fan_in, fan_out) -> W``."""
 
 
-def _shape(where: str, rng: np.random.Generator, fan_in: int, fan_out: int) -> tuple[int, int]:
-    """Check the three arguments that all initialisers share; return the shape of W."""
-    check_generator(rng, where=where)
-    rows = check_integer(fan_in, where=where, name="fan_in", at_least=1)
-    return rows, check_integer(fan_out, where=where, name="fan_out", at_least=1)
-
-
-def _positive(where: str, name: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{where}: {name} must be a positive finite number, got {value!r}.")
-    return value
-
-
 def zeros(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
     """All weights zero, variance 0: the start from which a hidden layer cannot learn.
 
@@ -203,6 +190,19 @@ def orthogonal(rng: np.random.Generator, fan_in: int, fan_out: int, *, gain: flo
     # orthogonal matrices become equally likely (the Haar measure).
     q *= gain * np.copysign(1.0, np.diag(r))
     return q if rows >= columns else np.ascontiguousarray(q.T)
+
+
+def _shape(where: str, rng: np.random.Generator, fan_in: int, fan_out: int) -> tuple[int, int]:
+    """Check the three arguments that all initialisers share; return the shape of W."""
+    check_generator(rng, where=where)
+    rows = check_integer(fan_in, where=where, name="fan_in", at_least=1)
+    return rows, check_integer(fan_out, where=where, name="fan_out", at_least=1)
+
+
+def _positive(where: str, name: str, value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{where}: {name} must be a positive finite number, got {value!r}.")
+    return value
 
 
 ALL: dict[str, Initializer] = {

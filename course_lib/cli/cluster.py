@@ -53,10 +53,6 @@ def opened(options: argparse.Namespace) -> Iterator[Any]:
         If the options contradict each other.
     ClusterUnreachable
         If no scheduler answers.
-
-    Notes
-    -----
-    Chapter: none; this serves the command line.
     """
     given = {
         f"--tls-{name}": getattr(options, f"tls_{name}")

@@ -188,11 +188,6 @@ def train_here(
 ) -> FitResult:
     """Train in this process; with `stop`, return theta and state of the best epoch.
 
-    Parameters
-    ----------
-    net, theta, x, y, stop, **settings
-        As for :func:`~course_lib.training.fit`.
-
     Examples
     --------
     >>> import numpy as np

@@ -88,7 +88,7 @@ def test_loaders_refuse_bad_arguments(load, n):
 @pytest.mark.parametrize(("load", "n"), LOADERS)
 def test_without_scikit_learn_the_error_says_how_to_install_it(load, n, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r'ships with scikit-learn; pip install "course-lib\['):
+    with pytest.raises(ImportError, match=r'needs scikit-learn; pip install "course-lib\['):
         load()
 
 

@@ -34,7 +34,6 @@ def _drawings(points):
     yield lambda: plotting.learning_curve({"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.6]})
     yield lambda: plotting.decision_regions(lambda p: (p[:, 0] > p[:, 1]).astype(int), x, y)
     yield lambda: plotting.image_grid(np.arange(3 * 64.0).reshape(3, 64), ["a", "b", "c"])
-    yield lambda: plotting.network_diagram([64, 5, 3])
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
@@ -129,18 +128,6 @@ def test_image_grid_keeps_pixels_order_and_one_grey_scale():
     assert len(plotting.image_grid(np.zeros((2, 3, 5))).axes) == 2
 
 
-def test_network_diagram_draws_units_and_connections():
-    ax = plotting.network_diagram([3, 4, 2])
-    joints, *units = ax.collections
-    assert [len(u.get_offsets()) for u in units] == [3, 4, 2]
-    assert len(joints.get_segments()) == 3 * 4 + 4 * 2
-    assert [t.get_text() for t in ax.texts] == ["3", "4", "2"]
-    ax = plotting.network_diagram([100, 2], most=6)
-    joints, *units = ax.collections
-    assert len(units[0].get_offsets()) == 6 and len(joints.get_segments()) == 12
-    assert [t.get_text() for t in ax.texts] == ["⋮", "100", "2"]
-
-
 def test_bad_arguments_get_a_sentence(points):
     x, y = points
     with pytest.raises(ValueError, match="learning_curve: the history has none of loss, val_loss"):
@@ -156,7 +143,7 @@ def test_bad_arguments_get_a_sentence(points):
 def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    for draw in (plotting.style, lambda: plotting.network_diagram([1, 1])):
+    for draw in (plotting.style, lambda: plotting.learning_curve({"loss": [1.0]})):
         with pytest.raises(
             ImportError, match=r'needs matplotlib; pip install "course-lib\[plot\]"'
         ):

@@ -333,6 +333,8 @@ def test_what_has_no_twin_is_named():
         torch_optimizer(_MyOptimizer(0.1), [nn.Parameter(torch.zeros(1))])
 
     class Mine:
+        fan_in = None
+
         def shapes(self):
             return {}
 

@@ -8,7 +8,6 @@ Chapter: PyTorch DDP on Dask.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from course_lib import checkpoint
 from course_lib.arrays import Array
-from course_lib.parallel.collectives import broadcast
+from course_lib.parallel.collectives import broadcast, broadcast_object
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import CheckpointMismatch
 
@@ -131,15 +130,17 @@ def save_parts(
 
 def load_parts(comm: Comm, directory: checkpoint.StrPath, parts: Mapping[str, Any]) -> Saved | None:
     """Give the parts the state of the newest checkpoint that is whole, the same on every rank."""
-    head, raw = b"", b""
+    facts, raw = None, np.zeros(0, np.uint8)
     if comm.rank == 0 and (found := checkpoint.latest_valid(directory)) is not None:
-        head = json.dumps({"step": found.step, **found.meta}).encode()
-        raw = safetensors.save(found.arrays)
-    head = _from_rank_0(comm, head)
-    if not head:
+        raw = np.frombuffer(safetensors.save(found.arrays), np.uint8).copy()
+        facts = {"step": found.step, "bytes": len(raw), **found.meta}
+    facts = broadcast_object(comm, facts)
+    if facts is None:
         return None
-    facts = json.loads(head)
-    arrays = {name: a.copy() for name, a in safetensors.load(_from_rank_0(comm, raw)).items()}
+    if comm.rank != 0:
+        raw = np.zeros(facts["bytes"], np.uint8)
+    loaded = safetensors.load(broadcast(comm, raw).tobytes())
+    arrays = {name: array.copy() for name, array in loaded.items()}
     if missing := sorted(set(parts) - set(facts["parts"])):
         raise CheckpointMismatch(
             f"load: the checkpoint of step {facts['step']} in {directory} has no part "
@@ -154,11 +155,3 @@ def load_parts(comm: Comm, directory: checkpoint.StrPath, parts: Mapping[str, An
 def _unwrap(part: Any) -> Any:
     # Names without "module.", so that a module that is not wrapped can load them.
     return part.module if isinstance(part, DistributedDataParallel) else part
-
-
-def _from_rank_0(comm: Comm, data: bytes) -> bytes:
-    length = broadcast(comm, np.array([len(data)]))
-    array = np.zeros(int(length[0]), np.uint8)
-    if comm.rank == 0:
-        array[:] = np.frombuffer(data, np.uint8)
-    return broadcast(comm, array).tobytes()

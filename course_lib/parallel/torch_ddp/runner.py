@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.arrays import check_integer
-from course_lib.parallel.channels.devices import DEVICES, own_device
+from course_lib.parallel.channels import DEVICES, own_device
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.launch import Relauncher, run_with_restarts

@@ -14,8 +14,8 @@ import pytest
 from course_lib.parallel.channels import OnChannel, connected
 from course_lib.parallel.collectives import all_gather, all_reduce, barrier, broadcast
 from course_lib.parallel.comm import Counters, run_threads
-from course_lib.parallel.launch import run_processes
 from course_lib.parallel.errors import Aborted, CommTimeout, PeerLeft, RankFailed
+from course_lib.parallel.launch import run_processes
 
 pytestmark = pytest.mark.timeout(90)
 
