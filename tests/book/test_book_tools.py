@@ -62,6 +62,7 @@ def test_an_unknown_chapter_is_reported() -> None:
         ("course_lib.mlp", "course_lib.network.mlp"),
         ("mlp", "course_lib.network.mlp"),
         ("Network.init", "course_lib.network.Network.init"),
+        ("course_lib.Network.init", "course_lib.network.Network.init"),
         ("get", None),
         ("course_lib.gone", None),
     ],

@@ -132,7 +132,7 @@ def test_names_are_found_as_the_text_writes_them() -> None:
 
 def _tested(stem: str, root: Path) -> set[str]:
     """Return the names of the package that the tests of a chapter's equations import."""
-    path = root / "tests" / "book" / f"test_eq_{stem}.py"
+    path = root / "tests" / "book" / "equations" / f"test_eq_{stem}.py"
     tree = ast.parse(path.read_text("utf-8"))
     names = {
         alias.name

@@ -89,9 +89,13 @@ def documented(target: str, names: Any, module: str | None = None) -> str | None
     """Return the one documented name that `target`, written in `module`, means, or None."""
     for path in (target, f"{module}.{target}"):
         owner, _, name = path.rpartition(".")
+        method = ""
+        if owner not in sys.modules:  # a method, of a class that a file hands on
+            owner, _, name = owner.rpartition(".")
+            method = f".{path.rpartition('.')[2]}"
         # Only what is there already: asking a package for a lazy name would import PyTorch or Dask.
         value = vars(sys.modules[owner]).get(name) if owner in sys.modules else None
-        defined = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+        defined = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}{method}"
         if defined in names:
             return defined
     package, _, name = target.rpartition(".")

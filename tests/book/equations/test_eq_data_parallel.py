@@ -7,10 +7,9 @@ import pytest
 
 from course_lib import SGD, Adam, fit, mlp
 from course_lib.gradcheck import numerical_gradient, relative_error
-from course_lib.parallel import train
+from course_lib.parallel import shard, train
 from course_lib.parallel.collectives import all_reduce
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.data_parallel import shard
 
 SIZES = [1, 2, 3, 5, 9]  # 9 ranks for 7 rows: two of them have none
 
