@@ -65,28 +65,9 @@ def refuse_inside_task() -> None:
 def connect(client: Client | str | None, *, workers: int, timeout: float) -> Iterator[Client]:
     """Open a client of our own, and close it, and the private cluster if any, at the end.
 
-    Parameters
-    ----------
-    client : Client, str or None
-        A client of the cluster to use, or the address of its scheduler (``tcp://host:8786``;
-        ``tls://`` takes the certificates from Dask's configuration), or None for a private
-        cluster of this machine.
-    workers : int
-        How many workers a private cluster gets.
-    timeout : float
-        Seconds that connecting may take.
-
-    Yields
-    ------
-    Client
-        Not the one given: events arrive per client and topic, and the user may listen too.
-
-    Raises
-    ------
-    ParallelError
-        If called inside a Dask task, or while a worker process is importing the main script.
-    ClusterUnreachable
-        If no scheduler answers, or a ``tls://`` address is given without certificates.
+    Not the one given: events arrive per client and topic, and the user may listen too. The address
+    of a scheduler (``tcp://host:8786``) may be ``tls://``, with certificates from Dask's
+    configuration; None is a private cluster of this machine, with so many workers.
     """
     refuse_inside_task()
     if client is None:
@@ -158,16 +139,13 @@ def _open(
 
 
 class _Client(Client):
-    """A client that is closed at once if it can not connect.
-
-    Otherwise Python does so when it ends, in vain because the event loop is gone, and prints a
-    traceback.
-    """
+    """A client that is closed at once if it can not connect."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         try:
             super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         except BaseException:
+            # Python would do it at its end, in vain without the event loop, and print a traceback.
             with contextlib.suppress(Exception):
                 self.close(timeout=1.0)  # type: ignore[no-untyped-call]
             self.status = "closed"

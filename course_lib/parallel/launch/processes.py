@@ -117,10 +117,8 @@ def _main(
         outcome = Outcome(rank, value=fn(comm, *args, **kwargs))
         message = pickle.dumps(("outcome", outcome))
     except BaseException as error:
-        outcome = Outcome(
-            rank, error=error, step=comm.step, worker=f"process {os.getpid()}"
-        ).portable()
-        message = pickle.dumps(("outcome", outcome))
+        outcome = Outcome(rank, error=error, step=comm.step, worker=f"process {os.getpid()}")
+        message = pickle.dumps(("outcome", outcome.portable()))
     driver.send_bytes(message)
     comm.leave()
 

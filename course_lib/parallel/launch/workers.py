@@ -82,21 +82,7 @@ def choose_workers(
 ) -> list[str]:
     """Wait for enough workers; take those with the least to do, in the order of their addresses.
 
-    Parameters
-    ----------
-    client : Client
-        Of the cluster.
-    workers : (int, int)
-        The least and the most. Between the two, only workers that have nothing to do are taken.
-    timeout : float
-        Seconds to wait for the least; for more, only a few.
-    avoid : collection of str
-        Workers not to be taken.
-
-    Raises
-    ------
-    NotEnoughWorkers
-        If there are fewer than the least.
+    Of more than the least, only those that have nothing to do, and that come within a few seconds.
     """
     low, high = workers
     start = time.monotonic()
@@ -127,15 +113,12 @@ def idle(client: Client, avoid: Collection[str] = ()) -> set[str]:
 
 @contextmanager
 def hold_workers(client: Client, addresses: Sequence[str], timeout: float) -> Iterator[None]:
-    """Hold all the workers: two runs with half the workers each would wait for ever.
-
-    All runs take them in the same order, so one of the two gets all. Semaphores, and not locks,
-    because Dask takes them back, after half a minute, from a driver that was killed.
-    """
+    """Hold all the workers: two runs with half the workers each would wait for ever."""
     deadline = time.monotonic() + timeout
+    # Semaphores: unlike locks, Dask takes them back, half a minute after their driver was killed.
     held: list[Semaphore] = []
     try:
-        for address in sorted(addresses):
+        for address in sorted(addresses):  # all runs in the same order, so one of two gets all
             place = Semaphore(
                 name=f"course-lib-{address}", scheduler_rpc=client.scheduler, loop=client.loop
             )
@@ -190,24 +173,14 @@ _RESTART = 30.0
 
 
 def revive(client: Client | str, stuck: Collection[str], timeout: float) -> list[str]:
-    """Restart the workers that do not answer; return those that could not be restarted.
-
-    Parameters
-    ----------
-    client : Client or str
-        Of the cluster, or the address of its scheduler.
-    stuck : collection of str
-        Workers whose ranks did not stop. One that answers still computes, and is left alone: its
-        rank will stop at its next message.
-    timeout : float
-        Seconds that the restart may take; at least the half minute that Dask's own default is.
-    """
+    """Restart the workers that do not answer; return those that could not be restarted."""
     hopeless: list[str] = []
     patience = max(timeout, _RESTART)
     if not stuck:
         return hopeless
     with connect(client, workers=1, timeout=timeout) as own:
         for worker in stuck:
+            # One that answers still computes: its rank will stop at its next message.
             if answers(own, worker) or worker not in own.nthreads():
                 continue
             hopeless.append(worker)
