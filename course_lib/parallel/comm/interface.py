@@ -6,7 +6,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -14,6 +14,9 @@ from course_lib.arrays import Array
 
 Tag: TypeAlias = int | str
 """Tells messages between the same two ranks apart."""
+
+Report: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Called with each message that a rank reports."""
 
 
 @dataclass

@@ -16,14 +16,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from course_lib.arrays import Array, check_integer
-from course_lib.parallel.comm.interface import Comm, Tag
+from course_lib.parallel.comm.interface import Comm, Report, Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
 from course_lib.parallel.comm.outcome import GRACE, Outcome, Supervisor
 from course_lib.parallel.faults import Courier, Faults, RankFaults
 
 T = TypeVar("T")
-
-Report = Callable[[Mapping[str, Any]], None]
 
 
 class InProcess(MailboxComm):

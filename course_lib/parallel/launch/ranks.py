@@ -20,9 +20,10 @@ from distributed import Client
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import OnChannel
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.errors import MoreWorkers, ParallelError
 from course_lib.parallel.launch.cluster import connect
-from course_lib.parallel.launch.watch import Program, Report, Watch
+from course_lib.parallel.launch.watch import Program, Watch
 from course_lib.parallel.launch.workers import (
     choose_workers,
     equip_workers,

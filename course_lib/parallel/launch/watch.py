@@ -16,6 +16,7 @@ from distributed.client import FutureCancelledError
 
 from course_lib.parallel.comm import DaskComm
 from course_lib.parallel.comm.dask_comm import ABORT, Mailboxes, topic
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.comm.outcome import Outcome, Supervisor, first_cause
 from course_lib.parallel.errors import (
     Aborted,
@@ -31,8 +32,6 @@ from course_lib.parallel.launch.workers import answers, ask
 
 Program: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
 """The function of a rank, its arguments, its keyword arguments."""
-
-Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 def run_rank(

@@ -5,22 +5,18 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from distributed import Client, Semaphore, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from course_lib.parallel.comm.dask_comm import PLUGIN, Mailboxes
 from course_lib.parallel.errors import NotEnoughWorkers, ParallelError, WorkersBusy
-from course_lib.parallel.launch.cluster import connect
-
-T = TypeVar("T")
+from course_lib.parallel.launch.cluster import connect, within
 
 # Seconds; a worker's event loop answers at once, even while its ranks compute.
 _PATIENCE = 3.0
@@ -51,26 +47,6 @@ def ask(
 def answers(client: Client, worker: str, patience: float | None = None) -> bool:
     """Whether a worker answers within so many seconds."""
     return worker in ask(client, [worker], "echo", patience=patience, data="")
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise TimeoutError; for calls of Dask that have no limit."""
-    made: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            made.put(call())
-        except Exception as error:
-            made.put(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result = made.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(result, Exception):
-        raise result
-    return result
 
 
 # How long to wait for more workers than a run needs at least.

@@ -19,7 +19,7 @@ from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.comm.threads import Report
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.launch import run_with_restarts
 from course_lib.parallel.sources import InBlocks
