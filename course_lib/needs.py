@@ -1,11 +1,14 @@
-"""Extras that are missing, each said in one sentence with the command that helps.
+"""Extras that are missing, said in a sentence with the command that helps; names loaded on demand.
 
 Chapter: none; this file serves the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 _NAMES = {"distributed": "Dask", "sklearn": "scikit-learn", "torch": "PyTorch"}
 
@@ -48,3 +51,14 @@ def require_dask(who: str) -> None:
     """
     threads = 'run the ranks as threads of this process with comm="inprocess"'
     require("distributed", extra="parallel", who=who, instead=threads)
+
+
+def on_demand(face: str, files: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a face's ``__getattr__`` (PEP 562): each name's file is imported when it is named."""
+
+    def get(name: str) -> Any:
+        if name in files:
+            return getattr(import_module(f"{face}.{files[name]}"), name)
+        raise AttributeError(f"module {face!r} has no attribute {name!r}")
+
+    return get

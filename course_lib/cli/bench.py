@@ -81,19 +81,13 @@ def _measure(options: argparse.Namespace, client: Any, p: int) -> dict[str, floa
     rng = np.random.default_rng(0)
     net = mlp(options.sizes)
     x = rng.standard_normal((batch, options.sizes[0]), dtype=np.float64).astype(options.dtype)
+    y = rng.integers(options.sizes[-1], size=batch)
     result = train(
-        net,
-        (x, rng.integers(options.sizes[-1], size=batch)),
-        optimizer=SGD(1e-3),
-        theta=net.init(rng, dtype=np.dtype(options.dtype)),
-        epochs=options.steps,  # of one batch each
-        batch_size=batch,
-        strategy=options.strategy,
-        workers=p,
-        client=client,
-        comm=options.comm,
+        net, (x, y), optimizer=SGD(1e-3), theta=net.init(rng, dtype=np.dtype(options.dtype)),
+        epochs=options.steps, batch_size=batch,  # an epoch is one batch
+        strategy=options.strategy, workers=p, client=client, comm=options.comm,
         timeout=options.timeout,
-    )
+    )  # fmt: skip
     slowest = max(result.timing, key=lambda t: t.compute + t.communication)
     seconds = (slowest.compute + slowest.communication) / options.steps
     return {

@@ -45,20 +45,9 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def opened(options: argparse.Namespace) -> Iterator[Any]:
-    """Open what the options ask for; yield a Dask client, or None for threads.
-
-    Raises
-    ------
-    ValueError
-        If the options contradict each other.
-    ClusterUnreachable
-        If no scheduler answers.
-    """
-    given = {
-        f"--tls-{name}": getattr(options, f"tls_{name}")
-        for name in ("ca", "cert", "key")
-        if getattr(options, f"tls_{name}") is not None
-    }
+    """Open what the options ask for; yield a Dask client, or None for threads."""
+    files = {f"--tls-{name}": getattr(options, f"tls_{name}") for name in ("ca", "cert", "key")}
+    given = {name: file for name, file in files.items() if file is not None}
     _check(options, given)
     if options.comm == "inprocess":
         yield None

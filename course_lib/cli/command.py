@@ -52,12 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those of this process.
+    """Run a command, by default the one of this process; return the exit code.
 
     Examples
     --------

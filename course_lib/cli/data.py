@@ -50,11 +50,6 @@ def add_data(command: argparse.ArgumentParser) -> None:
 def load(options: argparse.Namespace) -> Data:
     """Load what ``--data`` names.
 
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If there is no such data set or file, or it does not hold what it should.
-
     Examples
     --------
     >>> found = load(argparse.Namespace(data="digits", dtype="float32", seed=0))

@@ -25,13 +25,7 @@ def add_doctor(commands: Any) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> str:
-    """Examine; return what to print.
-
-    Raises
-    ------
-    RuntimeError
-        If the cluster has no workers, or some cannot run what is sent to them.
-    """
+    """Examine; return what to print."""
     if options.scheduler is None:
         return doctor.report()
     with opened(options) as client:

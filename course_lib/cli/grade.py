@@ -40,20 +40,14 @@ def add_grade(commands: Any) -> None:
 
 
 def run_grade(options: argparse.Namespace) -> str:
-    """Grade; return what to print.
-
-    Raises
-    ------
-    RuntimeError
-        If a notebook could not be run to its end; what there is to print has been printed.
-    """
+    """Grade; return what to print."""
     missing = [file for file in options.files if not Path(file).is_file()]
     if missing:
         raise FileNotFoundError(f"there is no file {', '.join(missing)}.")
     grades = [_grade(file, options) for file in options.files]
     text = as_json(grades) if options.json else "\n\n".join(as_table(one) for one in grades)
     stopped = [f"{one.file}: {one.stopped}" for one in grades if one.stopped]
-    if stopped:
+    if stopped:  # the exit code must say so, but what there is to print is printed
         sys.stdout.write(f"{text}\n")
         raise RuntimeError("not run to the end: " + "; ".join(stopped) + ".")
     return text
@@ -81,13 +75,7 @@ def as_table(one: Grade) -> str:
 
 
 def as_json(grades: Sequence[Grade]) -> str:
-    """Return the marks of all notebooks as one line of JSON: a list, in the order of the files.
-
-    Examples
-    --------
-    >>> as_json([])
-    '[]'
-    """
+    """Return the marks of all notebooks as one line of JSON: a list, in the order of the files."""
     return json.dumps([{**asdict(one), "total": one.total, "of": len(one.marks)} for one in grades])
 
 

@@ -10,6 +10,8 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 from course_lib import optimizers
 from course_lib.cli.cluster import add_cluster, opened
 from course_lib.cli.data import add_data, load
@@ -18,6 +20,12 @@ from course_lib.early_stopping import EarlyStopping
 from course_lib.network import mlp
 from course_lib.parallel import train
 from course_lib.parallel.strategies import STRATEGIES, parse
+
+# Options that train calls by the same name.
+_SAME = (
+    "epochs", "batch_size", "workers", "comm", "backend", "seed", "checkpoint", "every",
+    "max_restarts", "timeout", "progress",
+)  # fmt: skip
 
 
 def add_train(commands: Any) -> None:
@@ -79,28 +87,14 @@ def run_train(options: argparse.Namespace) -> str:
         stop = EarlyStopping(patience=options.patience, metric=metric)
     strategy = parse(options.strategy)
     optimizer = optimizers.get(options.optimizer, options.lr)
+    theta = None
+    if options.dtype != "float64":
+        theta = net.init(np.random.default_rng(options.seed), dtype=np.dtype(options.dtype))
     with opened(options) as client:
         result = train(
-            net,
-            data.train,
-            optimizer=optimizer,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            strategy=strategy,
-            workers=options.workers,
-            client=client,
-            comm=options.comm,
-            backend=options.backend,
-            seed=options.seed,
-            theta=None if options.dtype == "float64" else _theta(net, options),
-            checkpoint=options.checkpoint,
-            every=options.every,
-            max_restarts=options.max_restarts,
-            timeout=options.timeout,
-            validation=data.validation,
-            stop=stop,
-            progress=options.progress,
-        )
+            net, data.train, optimizer=optimizer, strategy=strategy, client=client, theta=theta,
+            validation=data.validation, stop=stop, **{name: vars(options)[name] for name in _SAME},
+        )  # fmt: skip
     if not options.json:
         last = {name: values[-1] for name, values in result.history.items() if values}
         end = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
@@ -119,9 +113,3 @@ def run_train(options: argparse.Namespace) -> str:
             "checkpoint": options.checkpoint,
         }
     )
-
-
-def _theta(net: Any, options: argparse.Namespace) -> Any:
-    import numpy as np
-
-    return net.init(np.random.default_rng(options.seed), dtype=np.dtype(options.dtype))

@@ -10,12 +10,7 @@ from collections.abc import Callable
 
 
 class Stopwatch:
-    """Adds up seconds by name.
-
-    Parameters
-    ----------
-    now : callable
-        Tells the time in seconds.
+    """Adds up seconds by name; `now` tells the time in seconds.
 
     Examples
     --------

@@ -25,8 +25,6 @@ class ParallelError(RuntimeError):
 
     Attributes
     ----------
-    rank, worker, step
-        As given.
     stuck : tuple of str
         Workers whose ranks did not stop when they were told to.
 
@@ -105,13 +103,7 @@ def in_vain(
     rank: int, seconds: float, what: str, who: str, *, peer: int | None = None,
     step: int | None = None, same: str = "collectives",
 ) -> CommTimeout:  # fmt: skip
-    """Return the error of a rank that waited in vain: for what, and who did not do the same.
-
-    Examples
-    --------
-    >>> str(in_vain(0, 5.0, "'x' from rank 1", "rank 1", step=3))[:48]
-    "rank 0 waited 5 s for 'x' from rank 1 (step 3). "
-    """
+    """Return the error of a rank that waited in vain: for what, and who did not do the same."""
     return CommTimeout(
         f"rank {rank} waited {seconds:g} s for {what}{at_step(step)}. Either {who} is stuck or "
         f"does not execute the same {same}, or it needs longer: then pass a larger timeout.",
@@ -121,13 +113,7 @@ def in_vain(
 
 
 def left(what: str, peer: int, step: int | None) -> PeerLeft:
-    """Return the error of a rank whose peer will never come; `what` ends before "rank ...".
-
-    Examples
-    --------
-    >>> str(left("rank 0 waits for", 1, step=None))[:47]
-    'rank 0 waits for rank 1, which had already left'
-    """
+    """Return the error of a rank whose peer will never come; `what` ends before "rank ..."."""
     return PeerLeft(
         f"{what} rank {peer}, which had already left{at_step(step)}; every rank must execute the "
         "same sends, receives and collectives.",

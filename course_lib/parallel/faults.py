@@ -73,15 +73,7 @@ class Faults:
 
 
 class RankFaults:
-    """The faults of one rank: counts its operations, and draws its delays.
-
-    Parameters
-    ----------
-    faults : Faults
-        Of all ranks.
-    rank : int
-        Which rank.
-    """
+    """The faults of one rank: counts its operations, and draws its delays."""
 
     def __init__(self, faults: Faults, rank: int) -> None:
         self._rank, self._longest = rank, faults.delay

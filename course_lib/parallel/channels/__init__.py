@@ -9,9 +9,9 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from course_lib.needs import on_demand
 from course_lib.parallel.channels.choice import CHANNELS, OnChannel, choose, connected, host_name
 from course_lib.parallel.channels.hierarchical import Hierarchical
 from course_lib.parallel.channels.shared_memory import SharedMemory
@@ -33,11 +33,6 @@ __all__ = [
     "own_device",
 ]
 
-_LAZY = {"DEVICES": "devices", "TorchComm": "torch_comm", "own_device": "devices"}
-
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: what needs a large library is imported when it is named.
-    if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_demand(
+    __name__, {"DEVICES": "devices", "TorchComm": "torch_comm", "own_device": "devices"}
+)

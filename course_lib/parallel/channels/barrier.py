@@ -53,17 +53,7 @@ class Barrier:
         self._come = 0
 
     def wait(self) -> None:
-        """Return when all ranks have called wait as often as this one.
-
-        Raises
-        ------
-        CommTimeout
-            If one does not come in time.
-        PeerLeft
-            If one will never come, because it has returned.
-        Aborted
-            If the run is stopped meanwhile.
-        """
+        """Return when all ranks have called wait as often as this one; raise if one will not."""
         self._come += 1
         self._fence()
         self._words[self._own] = self._come

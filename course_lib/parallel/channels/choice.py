@@ -18,6 +18,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from course_lib.parallel.channels.hierarchical import Hierarchical
@@ -79,11 +80,6 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
 def choose(hosts: Sequence[str]) -> str:
     """Return the name of the channel for ranks on these hosts.
 
-    Parameters
-    ----------
-    hosts : sequence of str
-        The host of each rank.
-
     Examples
     --------
     >>> choose(["a", "a"]), choose(["a", "b"]), choose(["a", "b", "a"]), choose(["a"])
@@ -97,15 +93,7 @@ def choose(hosts: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class OnChannel:
-    """A program of a rank that is given the channel of this name.
-
-    Parameters
-    ----------
-    fn : callable
-        ``fn(comm, ...)``.
-    channel : str
-        As for :func:`connected`.
-    """
+    """A program of a rank, ``fn(comm, ...)``, that is given the channel of this name."""
 
     fn: Callable[..., Any]
     channel: str = "auto"
@@ -128,7 +116,7 @@ def host_name() -> str:
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         with suppress(OSError):
             link = os.path.islink(path)
-            parts.append(os.readlink(path) if link else _read(path))
+            parts.append(os.readlink(path) if link else Path(path).read_text("ascii").strip())
     return " ".join(parts)
 
 
@@ -140,8 +128,3 @@ def _make(base: Comm, channel: str, hosts: Sequence[str]) -> Any:
     from course_lib.parallel.channels.torch_comm import TorchComm
 
     return TorchComm(base, backend=channel)
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()

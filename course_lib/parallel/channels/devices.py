@@ -44,24 +44,9 @@ def own_device(comm: Comm, device: str = "auto") -> torch.device:
 
 
 def choose_devices(visible: Sequence[Sequence[str]], device: str = "auto") -> list[int] | None:
-    """Give each rank a GPU that no other rank has.
+    """Give each rank a GPU of its own, by the place in the rank's own list; None: processors.
 
-    Parameters
-    ----------
-    visible : sequence of sequence of str
-        By rank, the names of the GPUs that it sees, unique in the world.
-    device : {"auto", "cuda"}
-        Whether processors would do.
-
-    Returns
-    -------
-    list of int, or None
-        By rank, the number of its GPU in its own list; None: all compute on processors.
-
-    Raises
-    ------
-    ParallelError
-        If not every rank can have its own.
+    Names of GPUs are unique in the world. By "auto", processors do where no rank sees a GPU.
 
     Examples
     --------

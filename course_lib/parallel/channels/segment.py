@@ -31,21 +31,7 @@ _TOKEN = 16
 
 
 class Segment:
-    """A file in memory, open in every rank.
-
-    Parameters
-    ----------
-    comm : Comm
-        A communicator that works already; every rank must make its Segment at the same time.
-    control : int
-        Bytes at the beginning of the file, mapped by all as ``control``: zeros, except for the
-        first 64.
-
-    Raises
-    ------
-    ParallelError
-        On every rank, if not all of them can open the file; or if there is no memory left.
-    """
+    """A file in memory, open in every rank; all map its first bytes, zeros from the 64th on."""
 
     def __init__(self, comm: Comm, control: int) -> None:
         self._rank = comm.rank
@@ -111,13 +97,7 @@ class Segment:
             self._named.unlink()
 
     def allocate(self, nbytes: int) -> int:
-        """Reserve zeros in this rank's region; return their offset in the file.
-
-        Raises
-        ------
-        ParallelError
-            If there is no memory left.
-        """
+        """Reserve zeros in this rank's region; return their offset in the file."""
         offset = self._next
         self._reserve(offset, nbytes)
         page = mmap.ALLOCATIONGRANULARITY

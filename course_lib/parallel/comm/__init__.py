@@ -23,9 +23,9 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from course_lib.needs import on_demand
 from course_lib.parallel.comm.groups import Layered, SubComm
 from course_lib.parallel.comm.interface import Comm, Counters, Reduces, Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
@@ -50,11 +50,4 @@ __all__ = [
     "run_threads",
 ]
 
-_LAZY = {"DaskComm": "dask_comm"}
-
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: what needs a large library is imported when it is named.
-    if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_demand(__name__, {"DaskComm": "dask_comm"})

@@ -17,46 +17,24 @@ from course_lib.arrays import Array
 from course_lib.parallel.comm.interface import Comm, Counters, Tag
 
 
-class Layered:
-    """A communicator that leaves everything to the one below; to be derived from.
+def _of_base(name: str) -> Any:
+    """Return an attribute that is the one of the communicator below, seen through this one."""
+    return property(
+        lambda self: getattr(self._base, name), lambda self, value: setattr(self._base, name, value)
+    )
 
-    Parameters
-    ----------
-    base : Comm
-        The communicator below. Counters, step and timeout are its own, seen through this one.
-    """
+
+class Layered:
+    """A communicator that leaves everything to the one below, its `base`; to be derived from."""
+
+    timeout: float = _of_base("timeout")
+    step: int | None = _of_base("step")
+    counters: Counters = _of_base("counters")
 
     def __init__(self, base: Comm) -> None:
         self._base = base
         self.rank = base.rank
         self.size = base.size
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that a wait may take."""
-        return self._base.timeout
-
-    @timeout.setter
-    def timeout(self, seconds: float) -> None:
-        self._base.timeout = seconds
-
-    @property
-    def step(self) -> int | None:
-        """The training step under way."""
-        return self._base.step
-
-    @step.setter
-    def step(self, step: int | None) -> None:
-        self._base.step = step
-
-    @property
-    def counters(self) -> Counters:
-        """What this rank has sent, and how long it has waited."""
-        return self._base.counters
-
-    @counters.setter
-    def counters(self, counters: Counters) -> None:
-        self._base.counters = counters
 
     def send(self, dst: int, tag: Tag, array: Array) -> None:
         """See :meth:`Comm.send <course_lib.parallel.comm.Comm.send>`."""

@@ -1,22 +1,4 @@
-"""A communicator lets the ranks of a parallel run talk: rank r of p sends arrays to the others.
-
-``Comm`` is the one interface that collectives and strategies are written against; the channels
-behind it are interchangeable:
-
-- :class:`InProcess`: the ranks are threads of this process (lessons, tests);
-- :class:`Pipes`: the ranks are processes that this process has started;
-- :class:`DaskComm`: the ranks are tasks on the workers of a Dask cluster.
-
-Others lie over one of these, leave single messages to it, and add arrays in a faster way
-(:class:`Reduces`):
-
-- :class:`SharedMemory`: all ranks are on one host, and add in memory that they share;
-- :class:`TorchComm`: PyTorch's process groups, gloo or nccl;
-- :class:`Hierarchical`: shared memory inside each host, one rank per host between hosts.
-
-The rules that every channel keeps: messages from one rank with one tag arrive in the order sent;
-when ``send`` returns, the sender may overwrite its array; what ``recv`` returns belongs to the
-receiver; no wait is without end.
+"""What a communicator is, for a rank: the interface, and what it counts.
 
 Chapter: data parallelism.
 """
@@ -24,19 +6,17 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from course_lib.arrays import Array
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Comm", "Counters", "Reduces", "Tag"]
-
 Tag: TypeAlias = int | str
 """Tells messages between the same two ranks apart."""
+
+Report: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Called with each message that a rank reports."""
 
 
 @dataclass

@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
@@ -97,17 +97,7 @@ class Mailbox:
 
 
 class MailboxComm(ABC):
-    """A communicator whose messages wait in mailboxes; channels differ in how they get there.
-
-    Parameters
-    ----------
-    rank, size : int
-        Who this is, and how many there are.
-    mailbox : Mailbox
-        This rank's own.
-    timeout : float
-        Seconds that a wait may take.
-    """
+    """A communicator whose messages wait in mailboxes; channels differ in how they get there."""
 
     def __init__(self, rank: int, size: int, mailbox: Mailbox, timeout: float) -> None:
         self.rank = rank
@@ -120,14 +110,6 @@ class MailboxComm(ABC):
     @abstractmethod
     def _deliver(self, dst: int, tag: Tag, array: Array) -> bool:
         """Get a message into the mailbox of `dst`; False if that rank has left."""
-
-    @abstractmethod
-    def report(self, message: Mapping[str, Any]) -> None:
-        """See :meth:`Comm.report <course_lib.parallel.comm.Comm.report>`."""
-
-    @abstractmethod
-    def abort(self, reason: str) -> None:
-        """See :meth:`Comm.abort <course_lib.parallel.comm.Comm.abort>`."""
 
     def send(self, dst: int, tag: Tag, array: Array) -> None:
         """See :meth:`Comm.send <course_lib.parallel.comm.Comm.send>`."""

@@ -21,21 +21,7 @@ from course_lib.parallel.errors import Aborted, ParallelError, PeerLeft, RankFai
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the function ended on one rank.
-
-    Parameters
-    ----------
-    rank : int
-        Which rank.
-    value : object
-        What it returned.
-    error : BaseException, optional
-        What it raised instead.
-    step : int, optional
-        The training step in which it raised.
-    worker : str, optional
-        The address of its worker.
-    """
+    """How the function ended on one rank: what it returned, or what it raised, where and when."""
 
     rank: int
     value: Any = None
@@ -67,12 +53,7 @@ def _weight(outcome: Outcome) -> int:
 
 
 def first_cause(outcomes: Sequence[Outcome]) -> ParallelError | None:
-    """Return the error to report, or None if no rank failed.
-
-    Parameters
-    ----------
-    outcomes : sequence of Outcome
-        In order of arrival.
+    """Return the error to report, or None if no rank failed; outcomes come in order of arrival.
 
     Examples
     --------
@@ -109,39 +90,13 @@ class Supervisor:
 
     Threads, processes and Dask workers are supervised alike. Whoever starts the ranks passes on
     what it hears, one event after the other, until :attr:`done` or until :meth:`left` is over.
-
-    Parameters
-    ----------
-    size : int
-        How many ranks there are.
-    stop : callable
-        Tells the ranks that still run to stop, and why.
-    grace : float
-        Seconds that they get for it.
-
-    Attributes
-    ----------
-    outcomes : dict of int to Outcome
-        Of the ranks that have ended, in the order in which they did.
-    failed : bool
-        Whether one has failed.
-    grace : float
-        As given.
-
-    Examples
-    --------
-    >>> ranks = Supervisor(2, stop=print)
-    >>> ranks.end(Outcome(1, error=ZeroDivisionError("division by zero"), step=7))
-    rank 1 failed in step 7: ZeroDivisionError: division by zero
-    >>> ranks.done, ranks.left() is None
-    (False, False)
     """
 
     def __init__(self, size: int, stop: Callable[[str], None], grace: float | None = None) -> None:
         self._size, self._stop = size, stop
-        self.grace = GRACE if grace is None else grace
+        self.grace = GRACE if grace is None else grace  # seconds that stopped ranks get
         self._deadline: float | None = None
-        self.outcomes: dict[int, Outcome] = {}
+        self.outcomes: dict[int, Outcome] = {}  # by rank, in the order in which they ended
         self.failed = False
 
     @property

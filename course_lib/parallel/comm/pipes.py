@@ -24,19 +24,7 @@ from course_lib.parallel.errors import CommTimeout, at_step
 
 
 class Pipes(MailboxComm):
-    """A rank that is a process; made by :func:`~course_lib.parallel.launch.run_processes`.
-
-    Parameters
-    ----------
-    rank : int
-        Which rank this is.
-    peers : mapping of int to Connection
-        A pipe to each other rank.
-    driver : Connection
-        A pipe to the process that started the ranks.
-    timeout : float
-        Seconds that a wait may take.
-    """
+    """A rank that is a process; made by :func:`~course_lib.parallel.launch.run_processes`."""
 
     def __init__(
         self, rank: int, peers: Mapping[int, Connection], driver: Connection, timeout: float

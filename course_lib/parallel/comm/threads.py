@@ -16,34 +16,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from course_lib.arrays import Array, check_integer
-from course_lib.parallel.comm.interface import Comm, Tag
+from course_lib.parallel.comm.interface import Comm, Report, Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
 from course_lib.parallel.comm.outcome import GRACE, Outcome, Supervisor
 from course_lib.parallel.faults import Courier, Faults, RankFaults
 
 T = TypeVar("T")
 
-Report = Callable[[Mapping[str, Any]], None]
-
 
 class InProcess(MailboxComm):
-    """A rank that is a thread; made by :func:`run_threads`.
-
-    Parameters
-    ----------
-    rank : int
-        Which rank this is.
-    mailboxes : sequence of Mailbox
-        One per rank.
-    timeout : float
-        Seconds that a wait may take.
-    report : callable
-        Called with every message given to :meth:`report`.
-    faults : RankFaults, optional
-        What is to go wrong here.
-    courier : Courier, optional
-        Delivers messages late.
-    """
+    """A rank that is a thread; made by :func:`run_threads`."""
 
     def __init__(
         self,
@@ -143,10 +125,7 @@ def run_threads(
 
     courier = None if faults is None else Courier()
     wrong = [None if faults is None else faults.for_rank(rank) for rank in range(size)]
-    comms = [
-        InProcess(rank, mailboxes, timeout, events.put, wrong[rank], courier)
-        for rank in range(size)
-    ]
+    comms = [InProcess(r, mailboxes, timeout, events.put, wrong[r], courier) for r in range(size)]
     # daemon: a rank that never ends must not keep Python from ending.
     threads = [
         threading.Thread(target=main, args=(comm,), name=f"rank-{comm.rank}", daemon=True)

@@ -8,8 +8,9 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from course_lib.needs import on_demand
 
 if TYPE_CHECKING:
     from course_lib.parallel.launch.cluster import connect
@@ -19,18 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Relauncher", "connect", "gang", "launch", "run_processes", "run_with_restarts"]
 
-_LAZY = {
-    "Relauncher": "ranks",
-    "connect": "cluster",
-    "gang": "ranks",
-    "launch": "ranks",
-    "run_processes": "processes",
-    "run_with_restarts": "restarts",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # PEP 562: what needs a large library is imported when it is named.
-    if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_demand(__name__, {
+    "Relauncher": "ranks", "connect": "cluster", "gang": "ranks", "launch": "ranks",
+    "run_processes": "processes", "run_with_restarts": "restarts",
+})  # fmt: skip

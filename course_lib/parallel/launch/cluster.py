@@ -15,15 +15,18 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dask import config
 from distributed import Client, LocalCluster, Security, get_worker
 from distributed.system import MEMORY_LIMIT
 
 from course_lib.parallel.errors import ClusterUnreachable, ParallelError
+
+T = TypeVar("T")
 
 GUARD = (
     "The main script starts worker processes, and each of them runs the script again to learn its "
@@ -65,28 +68,9 @@ def refuse_inside_task() -> None:
 def connect(client: Client | str | None, *, workers: int, timeout: float) -> Iterator[Client]:
     """Open a client of our own, and close it, and the private cluster if any, at the end.
 
-    Parameters
-    ----------
-    client : Client, str or None
-        A client of the cluster to use, or the address of its scheduler (``tcp://host:8786``;
-        ``tls://`` takes the certificates from Dask's configuration), or None for a private
-        cluster of this machine.
-    workers : int
-        How many workers a private cluster gets.
-    timeout : float
-        Seconds that connecting may take.
-
-    Yields
-    ------
-    Client
-        Not the one given: events arrive per client and topic, and the user may listen too.
-
-    Raises
-    ------
-    ParallelError
-        If called inside a Dask task, or while a worker process is importing the main script.
-    ClusterUnreachable
-        If no scheduler answers, or a ``tls://`` address is given without certificates.
+    Not the one given: events arrive per client and topic, and the user may listen too. The address
+    of a scheduler (``tcp://host:8786``) may be ``tls://``, with certificates from Dask's
+    configuration; None is a private cluster of this machine, with so many workers.
     """
     refuse_inside_task()
     if client is None:
@@ -127,47 +111,55 @@ def _check_certificates(address: str) -> None:
         )
 
 
+def within(seconds: float, call: Callable[[], T], late: str = "") -> T:
+    """Return what a call returns, or raise TimeoutError; for calls of Dask that have no limit."""
+    made: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            made.put(call())
+        except Exception as error:
+            made.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = made.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(late) from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
 @contextlib.contextmanager
 def _open(
     address: str | LocalCluster, security: Security | None, timeout: float
 ) -> Iterator[Client]:
-    made: queue.SimpleQueue[Client | Exception] = queue.SimpleQueue()
-
-    def make() -> None:
-        try:
-            # set_as_default=False: the user's dask.compute() must not come to this client.
-            made.put(_Client(address, security=security, timeout=timeout, set_as_default=False))
-        except Exception as error:
-            made.put(error)
-
-    # In a thread, because Dask's own timeout does not cover a server that accepts and then says
-    # nothing, such as the dashboard: its port is next to the scheduler's, and easily mistaken.
-    threading.Thread(target=make, daemon=True).start()
+    # set_as_default=False: the user's dask.compute() must not come to this client.
+    make = partial(_Client, address, security=security, timeout=timeout, set_as_default=False)
+    silent = f"it accepts connections, but did not answer within {timeout:g} s"
     try:
-        client = made.get(timeout=timeout + 1.0)
-    except queue.Empty:
-        client = TimeoutError(f"it accepts connections, but did not answer within {timeout:g} s")
-    if isinstance(client, Exception):
+        # Dask's own timeout does not cover a server that accepts and then says nothing, such as
+        # the dashboard: its port is next to the scheduler's, and easily mistaken.
+        client = within(timeout + 1.0, make, silent)
+    except Exception as error:
         raise ClusterUnreachable(
-            f"no Dask scheduler could be reached at {address!r}: {client}. Expected an address "
+            f"no Dask scheduler could be reached at {address!r}: {error}. Expected an address "
             "such as tcp://127.0.0.1:8786 (not the dashboard's); start one with `dask scheduler`, "
             "or leave out client= for a private cluster."
-        ) from client
+        ) from error
     with client:
         yield client
 
 
 class _Client(Client):
-    """A client that is closed at once if it can not connect.
-
-    Otherwise Python does so when it ends, in vain because the event loop is gone, and prints a
-    traceback.
-    """
+    """A client that is closed at once if it can not connect."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         try:
             super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         except BaseException:
+            # Python would do it at its end, in vain without the event loop, and print a traceback.
             with contextlib.suppress(Exception):
                 self.close(timeout=1.0)  # type: ignore[no-untyped-call]
             self.status = "closed"

@@ -19,6 +19,7 @@ from typing import Any
 from course_lib.arrays import check_integer
 from course_lib.parallel.collectives import barrier
 from course_lib.parallel.comm import Comm, Counters, Pipes
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.comm.outcome import Outcome, Supervisor
 from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
 
@@ -28,7 +29,7 @@ def run_processes(
     fn: Callable[..., Any],
     *args: Any,
     timeout: float = 60.0,
-    on_report: Callable[[Mapping[str, Any]], None] | None = None,
+    on_report: Report | None = None,
     **kwargs: Any,
 ) -> list[Any]:
     """Run ``fn(comm, *args, **kwargs)`` as `size` ranks, each a new process of this machine.
@@ -117,10 +118,8 @@ def _main(
         outcome = Outcome(rank, value=fn(comm, *args, **kwargs))
         message = pickle.dumps(("outcome", outcome))
     except BaseException as error:
-        outcome = Outcome(
-            rank, error=error, step=comm.step, worker=f"process {os.getpid()}"
-        ).portable()
-        message = pickle.dumps(("outcome", outcome))
+        outcome = Outcome(rank, error=error, step=comm.step, worker=f"process {os.getpid()}")
+        message = pickle.dumps(("outcome", outcome.portable()))
     driver.send_bytes(message)
     comm.leave()
 
@@ -133,11 +132,9 @@ def handshake(comm: Comm) -> None:
 
 
 def _watch(
-    processes: Sequence[BaseProcess],
-    drivers: Sequence[Connection],
-    timeout: float,
-    on_report: Callable[[Mapping[str, Any]], None] | None,
-) -> list[Any]:
+    processes: Sequence[BaseProcess], drivers: Sequence[Connection], timeout: float,
+    on_report: Report | None,
+) -> list[Any]:  # fmt: skip
     """Wait until every rank has ended; return the values by rank, or raise the first cause."""
 
     def stop(reason: str) -> None:

@@ -20,9 +20,10 @@ from distributed import Client
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import OnChannel
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.errors import MoreWorkers, ParallelError
 from course_lib.parallel.launch.cluster import connect
-from course_lib.parallel.launch.watch import Program, Report, Watch
+from course_lib.parallel.launch.watch import Program, Watch
 from course_lib.parallel.launch.workers import (
     choose_workers,
     equip_workers,
@@ -30,8 +31,6 @@ from course_lib.parallel.launch.workers import (
     idle,
     revive,
 )
-
-__all__ = ["Relauncher", "gang", "launch"]
 
 
 def gang(
@@ -108,27 +107,9 @@ def launch(
 ) -> list[Any]:
     """Run a program as :func:`gang` does, with as many ranks as there are workers for.
 
-    Parameters
-    ----------
-    client, timeout, on_report
-        See :func:`gang`.
-    program : (fn, args, kwargs)
-        What each rank runs.
-    workers : (int, int)
-        The least and the most ranks. Fewer than the most are taken if no more workers have come
-        after a few seconds.
-    avoid : collection of str
-        Addresses of workers that do not answer.
-    regroup : callable, optional
-        Told each message that a rank reports, it says whether this is a moment to begin anew with
-        more workers, if more have come.
-
-    Raises
-    ------
-    MoreWorkers
-        If it was, and they have; all ranks have been told to stop.
-    ParallelError
-        As :func:`gang`.
+    Fewer than the most are taken if no more workers have come after a few seconds. When a rank
+    reports a message of which `regroup` says that it is a moment to begin anew, and more workers
+    have come, all ranks are stopped and MoreWorkers is raised.
     """
     with connect(client, workers=workers[1], timeout=timeout) as own:
         addresses = choose_workers(own, workers, timeout, avoid)
@@ -148,14 +129,7 @@ def launch(
 class Relauncher:
     """Launches programs on one cluster, one after the other, and heals it after a failure.
 
-    Parameters
-    ----------
-    client : Client, str or None
-        See :func:`gang`; a private cluster outlives the attempts, and nannies replace its workers.
-    workers : (int, int)
-        The least and the most ranks.
-    timeout : float
-        Seconds that a wait may take.
+    A private cluster outlives the attempts, and nannies replace its workers.
     """
 
     def __init__(

@@ -31,35 +31,12 @@ def run_with_restarts(
     lost: Callable[[ParallelError], None] | None = None,
     hopeless: str = "",
 ) -> tuple[T, int]:
-    """Run all ranks; when a worker is lost or silent, run them again.
+    """Run all ranks, again whenever a worker is lost or silent; return also how often that was.
 
-    Parameters
-    ----------
-    attempt : callable
-        Runs all ranks once.
-    max_restarts : int
-        How many failures to survive, in all.
-    again : callable
-        Called before each further attempt with a sentence and the failure, if there was one: no
-        failure are ranks that stop to go on with more workers.
-    repair : callable, optional
-        Called with a failure before the next attempt.
-    lost : callable, optional
-        Called with each failure, also the last one.
-    hopeless : str
-        Why nothing must be run again; a note on the first failure, which is then raised.
-
-    Returns
-    -------
-    result : object
-        Of the attempt that succeeded.
-    restarts : int
-        How many failures there were.
-
-    Raises
-    ------
-    ParallelError
-        The last failure, once the budget is spent, with the first as its cause.
+    `again` hears, before each further attempt, a sentence and the failure, None if ranks have only
+    stopped to go on with more workers; `lost` hears of every failure, also of the last. `hopeless`
+    says why nothing must be run again. Once the budget is spent, the last failure is raised, with
+    the first as its cause.
 
     Examples
     --------

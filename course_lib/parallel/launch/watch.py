@@ -16,6 +16,7 @@ from distributed.client import FutureCancelledError
 
 from course_lib.parallel.comm import DaskComm
 from course_lib.parallel.comm.dask_comm import ABORT, Mailboxes, topic
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.comm.outcome import Outcome, Supervisor, first_cause
 from course_lib.parallel.errors import (
     Aborted,
@@ -32,24 +33,16 @@ from course_lib.parallel.launch.workers import answers, ask
 Program: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
 """The function of a rank, its arguments, its keyword arguments."""
 
-Report: TypeAlias = Callable[[Mapping[str, Any]], None]
-
 
 def run_rank(
     generation: str, rank: int, addresses: Sequence[str], timeout: float, program: Program
 ) -> Outcome:
-    """Run a rank inside a Dask task; what it raises is returned, not raised.
-
-    An exception that leaves a task is logged by the worker, and may be retried by Dask; the
-    driver wants neither.
-    """
-    worker = get_worker()
-    if worker.address != addresses[rank]:
-        return Outcome(
-            rank,
-            error=Moved(f"rank {rank} was moved from {addresses[rank]} to {worker.address}"),
-            worker=addresses[rank],
-        )
+    """Run a rank inside a Dask task; what it raises is returned, not raised."""
+    # An exception that leaves a task is logged by the worker, and may be retried by Dask.
+    worker, place = get_worker(), addresses[rank]
+    if worker.address != place:
+        moved = Moved(f"rank {rank} was moved from {place} to {worker.address}")
+        return Outcome(rank, error=moved, worker=place)
     comm = None
     fn, args, kwargs = program
     try:
@@ -66,43 +59,10 @@ def run_rank(
     return outcome
 
 
-def submit_rank(
-    client: Client,
-    generation: str,
-    rank: int,
-    addresses: Sequence[str],
-    timeout: float,
-    program: Future[Any],
-) -> Future[Any]:
-    """Place one rank on its worker; the future's result will be its Outcome."""
-    return client.submit(
-        run_rank,
-        generation,
-        rank,
-        addresses,
-        timeout,
-        program,
-        key=f"rank-{generation}-{rank}",
-        workers=[addresses[rank]],
-        # A task bound to a worker that has died would wait for it for ever. Let Dask move it
-        # instead: on the wrong worker it ends at once.
-        allow_other_workers=True,
-        # A pure function's result may be taken from an earlier run, or computed anew.
-        pure=False,
-        retries=0,
-    )
-
-
 def fetch_outcome(
     client: Client, future: Future[Any], rank: int, worker: str, timeout: float
 ) -> Outcome | None:
-    """Return how a rank whose task is done has ended; None if its worker was lost.
-
-    Raises
-    ------
-    TimeoutError
-        If the worker does not hand it over.
-    """
+    """Return how a rank whose task is done has ended; None if its worker was lost."""
     error: BaseException
     if future.status == "finished":
         try:
@@ -121,17 +81,7 @@ def fetch_outcome(
 
 
 class Watch:
-    """One run on given workers; used once.
-
-    Parameters
-    ----------
-    client : Client
-        A client of our own: its event handlers are ours.
-    addresses : sequence of str
-        The worker of each rank.
-    on_report : callable or None
-        Called in the caller's thread with each message that a rank reports.
-    """
+    """One run on given workers, used once; the client is our own, and so are its event handlers."""
 
     def __init__(self, client: Client, addresses: Sequence[str], on_report: Report | None) -> None:
         self._client = client
@@ -158,9 +108,7 @@ class Watch:
                 [program], workers=self._addresses[:1], hash=False, timeout=timeout
             )
             for rank in range(len(self._addresses)):
-                futures.append(
-                    submit_rank(client, self._generation, rank, self._addresses, timeout, scattered)
-                )
+                futures.append(self._submit(rank, timeout, scattered))
                 futures[rank].add_done_callback(
                     lambda future, rank=rank: self._events.put(
                         partial(self._done, rank, future, timeout)
@@ -175,6 +123,16 @@ class Watch:
         finally:
             client.cancel(futures, force=True)
         return self._ranks.values()
+
+    def _submit(self, rank: int, timeout: float, program: Future[Any]) -> Future[Any]:
+        """Place one rank on its worker; the future's result will be its Outcome."""
+        # Other workers: a task bound to one that has died would wait for it for ever; moved by
+        # Dask, it ends at once. Not pure, or its result might be one of an earlier run.
+        return self._client.submit(
+            run_rank, self._generation, rank, self._addresses, timeout, program,
+            key=f"rank-{self._generation}-{rank}", workers=[self._addresses[rank]],
+            allow_other_workers=True, pure=False, retries=0,
+        )  # fmt: skip
 
     def _hear_worker(self, address: str, event: tuple[float, Mapping[str, Any]]) -> None:
         _, message = event

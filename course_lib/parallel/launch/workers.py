@@ -5,22 +5,18 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from distributed import Client, Semaphore, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from course_lib.parallel.comm.dask_comm import PLUGIN, Mailboxes
 from course_lib.parallel.errors import NotEnoughWorkers, ParallelError, WorkersBusy
-from course_lib.parallel.launch.cluster import connect
-
-T = TypeVar("T")
+from course_lib.parallel.launch.cluster import connect, within
 
 # Seconds; a worker's event loop answers at once, even while its ranks compute.
 _PATIENCE = 3.0
@@ -53,26 +49,6 @@ def answers(client: Client, worker: str, patience: float | None = None) -> bool:
     return worker in ask(client, [worker], "echo", patience=patience, data="")
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, or raise TimeoutError; for calls of Dask that have no limit."""
-    made: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            made.put(call())
-        except Exception as error:
-            made.put(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result = made.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
 # How long to wait for more workers than a run needs at least.
 _SETTLE = 3.0
 
@@ -82,21 +58,7 @@ def choose_workers(
 ) -> list[str]:
     """Wait for enough workers; take those with the least to do, in the order of their addresses.
 
-    Parameters
-    ----------
-    client : Client
-        Of the cluster.
-    workers : (int, int)
-        The least and the most. Between the two, only workers that have nothing to do are taken.
-    timeout : float
-        Seconds to wait for the least; for more, only a few.
-    avoid : collection of str
-        Workers not to be taken.
-
-    Raises
-    ------
-    NotEnoughWorkers
-        If there are fewer than the least.
+    Of more than the least, only those that have nothing to do, and that come within a few seconds.
     """
     low, high = workers
     start = time.monotonic()
@@ -127,15 +89,12 @@ def idle(client: Client, avoid: Collection[str] = ()) -> set[str]:
 
 @contextmanager
 def hold_workers(client: Client, addresses: Sequence[str], timeout: float) -> Iterator[None]:
-    """Hold all the workers: two runs with half the workers each would wait for ever.
-
-    All runs take them in the same order, so one of the two gets all. Semaphores, and not locks,
-    because Dask takes them back, after half a minute, from a driver that was killed.
-    """
+    """Hold all the workers: two runs with half the workers each would wait for ever."""
     deadline = time.monotonic() + timeout
+    # Semaphores: unlike locks, Dask takes them back, half a minute after their driver was killed.
     held: list[Semaphore] = []
     try:
-        for address in sorted(addresses):
+        for address in sorted(addresses):  # all runs in the same order, so one of two gets all
             place = Semaphore(
                 name=f"course-lib-{address}", scheduler_rpc=client.scheduler, loop=client.loop
             )
@@ -190,24 +149,14 @@ _RESTART = 30.0
 
 
 def revive(client: Client | str, stuck: Collection[str], timeout: float) -> list[str]:
-    """Restart the workers that do not answer; return those that could not be restarted.
-
-    Parameters
-    ----------
-    client : Client or str
-        Of the cluster, or the address of its scheduler.
-    stuck : collection of str
-        Workers whose ranks did not stop. One that answers still computes, and is left alone: its
-        rank will stop at its next message.
-    timeout : float
-        Seconds that the restart may take; at least the half minute that Dask's own default is.
-    """
+    """Restart the workers that do not answer; return those that could not be restarted."""
     hopeless: list[str] = []
     patience = max(timeout, _RESTART)
     if not stuck:
         return hopeless
     with connect(client, workers=1, timeout=timeout) as own:
         for worker in stuck:
+            # One that answers still computes: its rank will stop at its next message.
             if answers(own, worker) or worker not in own.nthreads():
                 continue
             hopeless.append(worker)

@@ -32,25 +32,7 @@ _AS_BITS = {
 
 
 def to_arrays(part: str, value: Any) -> tuple[Any, dict[str, Array]]:
-    """Take a ``state_dict()`` apart: a skeleton that JSON can say, and its tensors as arrays.
-
-    Parameters
-    ----------
-    part : str
-        The beginning of the arrays' names.
-    value : object
-        A ``state_dict()``.
-
-    Returns
-    -------
-    skeleton : object
-        The tree with the names of arrays in place of tensors.
-    arrays : dict of str to array
-
-    Raises
-    ------
-    TypeError
-        If there is something in it that can not be saved.
+    """Take a ``state_dict()`` apart: a skeleton that JSON can say, and its tensors as named arrays.
 
     Examples
     --------
@@ -85,13 +67,7 @@ def to_arrays(part: str, value: Any) -> tuple[Any, dict[str, Array]]:
 
 
 def from_arrays(skeleton: Any, arrays: Mapping[str, Array]) -> Any:
-    """Undo :func:`to_arrays`.
-
-    Examples
-    --------
-    >>> from_arrays(*to_arrays("model", {"w": torch.ones(2), "n": (1, None)}))
-    {'w': tensor([1., 1.]), 'n': (1, None)}
-    """
+    """Undo :func:`to_arrays`."""
     if not isinstance(skeleton, Mapping):
         return skeleton
     if "tensor" in skeleton:
@@ -111,13 +87,9 @@ class Saved(NamedTuple):
 
 
 def save_parts(
-    directory: checkpoint.StrPath,
-    parts: Mapping[str, Any],
-    *,
-    step: int,
-    meta: Mapping[str, Any] | None,
-    keep: int,
-) -> str:
+    directory: checkpoint.StrPath, parts: Mapping[str, Any], *, step: int,
+    meta: Mapping[str, Any] | None, keep: int,
+) -> str:  # fmt: skip
     """Write the parts' state dictionaries; return the path of the manifest."""
     arrays: dict[str, Array] = {}
     skeletons = {}

@@ -25,30 +25,6 @@ from course_lib.parallel.torch_ddp.sampler import Share, ShareSampler
 from course_lib.registry import lookup
 
 
-def data_loader(
-    dataset: Dataset[Any],
-    sampler: ShareSampler,
-    device: torch.device,
-    options: Mapping[str, Any],
-) -> DataLoader[Any]:
-    """Return a DataLoader of one rank's shares.
-
-    Raises
-    ------
-    ParallelError
-        If it is to start processes where it may not.
-    """
-    if options.get("num_workers", 0) and multiprocessing.current_process().daemon:
-        raise ParallelError(
-            f"loader: num_workers={options['num_workers']} starts processes, which this Dask "
-            "worker may not: it is a daemonic process itself. Use num_workers=0, or start the "
-            "workers where dask.config.set({'distributed.worker.daemon': False}) holds (for "
-            "`dask worker`: DASK_DISTRIBUTED__WORKER__DAEMON=False in its environment)."
-        )
-    options = {"pin_memory": device.type == "cuda", **options}
-    return DataLoader(dataset, batch_sampler=sampler, **options)
-
-
 def to_device(data: Any, device: torch.device) -> Any:
     """Move the tensors in a batch of tuples, lists and dicts.
 
@@ -170,7 +146,15 @@ class Context:
             dataset, batch_size=batch_size, seed=seed, epoch=epoch, shuffle=shuffle
         )
         numbers = zip(sampler.rows, sampler.totals, strict=True)
-        loader = data_loader(dataset, sampler, self.device, options)
+        if options.get("num_workers", 0) and multiprocessing.current_process().daemon:
+            raise ParallelError(
+                f"loader: num_workers={options['num_workers']} starts processes, which this Dask "
+                "worker may not: it is a daemonic process itself. Use num_workers=0, or start the "
+                "workers where dask.config.set({'distributed.worker.daemon': False}) holds (for "
+                "`dask worker`: DASK_DISTRIBUTED__WORKER__DAEMON=False in its environment)."
+            )
+        options = {"pin_memory": self.device.type == "cuda", **options}
+        loader = DataLoader(dataset, batch_sampler=sampler, **options)
         for i, (data, (rows, total)) in enumerate(zip(loader, numbers, strict=True)):
             self.comm.check()
             if time.monotonic() - self._told > _PROGRESS:
@@ -190,14 +174,12 @@ class Context:
         Every rank must call it. Returns a float for a number, and a new tensor for a tensor.
         """
         operation = lookup("operation", op, _OPERATIONS)
-        is_tensor = isinstance(value, Tensor)
-        there = (
-            value.detach().to(self.device, copy=True)
-            if is_tensor
-            else torch.tensor(float(value), dtype=torch.float64, device=self.device)
-        )
+        if isinstance(value, Tensor):
+            there = value.detach().to(self.device, copy=True)
+        else:
+            there = torch.tensor(float(value), dtype=torch.float64, device=self.device)
         dist.all_reduce(there, op=operation)
-        return there.to(value.device) if is_tensor else there.item()
+        return there.to(value.device) if isinstance(value, Tensor) else there.item()
 
     def any(self, flag: bool) -> bool:
         """Return, on every rank, whether any rank says True: so that all stop, or none."""
@@ -205,10 +187,10 @@ class Context:
 
     def report(self, **values: Any) -> None:
         """Tell the driver numbers or strings; ``on_event`` gets them with this rank's number."""
-        numbers = (Tensor, np.generic)
-        self._tell(
-            "metric", {k: v.item() if isinstance(v, numbers) else v for k, v in values.items()}
-        )
+        for name, value in values.items():
+            if isinstance(value, Tensor | np.generic):
+                values[name] = value.item()
+        self._tell("metric", values)
 
     def save(
         self,

@@ -24,11 +24,7 @@ from course_lib.parallel.errors import Aborted, ParallelError, in_vain
 
 
 def open_sockets() -> dict[int, int]:
-    """Return the sockets of this process that Python does not know: descriptor and inode.
-
-    Dask's own connections, which come and go in another thread, are Python objects and not listed.
-    Empty on systems that do not list what a process has open.
-    """
+    """Return the sockets of this process that Python does not know: descriptor and inode."""
     found: dict[int, int] = {}
     with suppress(OSError):
         for name in os.listdir("/dev/fd"):
@@ -36,6 +32,7 @@ def open_sockets() -> dict[int, int]:
                 status = os.fstat(int(name))
                 if stat.S_ISSOCK(status.st_mode):
                     found[int(name)] = status.st_ino
+    # Dask's own connections, which come and go in another thread, are Python objects: not these.
     for thing in gc.get_objects():
         # type(), as isinstance() may run code of a proxy
         if issubclass(type(thing), socket.socket):
@@ -77,26 +74,11 @@ _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 @contextmanager
 def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
-    """Open the default process group of ``torch.distributed`` for the ranks of a communicator.
+    """Open the default process group of ``torch.distributed``: gloo for processors, NCCL for GPUs.
 
-    gloo for processors, NCCL for GPUs. The group is gone when the block ends, however it ends, so
-    that the process can have another. While it is being opened, nothing can wake a rank that waits
-    inside ``init_process_group``: if the run is stopped just then, because another rank failed on
-    its way there, it hears of it when the communicator's timeout is over.
-
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator; all ranks must enter the block at the same time.
-    device : torch.device
-        What this rank computes on.
-
-    Raises
-    ------
-    Aborted
-        If another rank failed, while this one waited for it inside PyTorch.
-    CommTimeout
-        If an operation of PyTorch waited in vain.
+    It is gone when the block ends, however it ends, so that the process can have another. While it
+    is being opened, nothing can wake a rank that waits inside ``init_process_group``: if the run is
+    stopped just then, it hears of it when the communicator's timeout is over.
     """
     before = open_sockets()
     backend = "gloo" if device.type == "cpu" else "nccl"

@@ -31,11 +31,6 @@ RowLoss: TypeAlias = Callable[[Any, Any], Tensor]
 def row_values(function: RowLoss, outputs: Any, targets: Any, name: str) -> Tensor:
     """Return one number per row: what the function says, its mean over the row's outputs.
 
-    Raises
-    ------
-    ValueError
-        If the function has already added up the rows, or taken their mean.
-
     Examples
     --------
     >>> import torch

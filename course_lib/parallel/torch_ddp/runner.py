@@ -1,12 +1,4 @@
-"""PyTorch on a Dask cluster: any module and any dataset, trained by one rank per worker.
-
-:func:`run` runs a program of your own on every rank, inside a process group that is set up and
-taken down for you; :func:`~course_lib.parallel.torch_ddp.training.train` is such a program, ready
-made. gloo on processors, NCCL on GPUs. No port, no interface and no environment variable to set:
-the ranks find each other over Dask's own connections.
-
-Only these are encrypted on a ``tls://`` cluster. The tensors travel over connections of gloo or
-NCCL, which encrypt nothing: for a network that you trust.
+"""Run a program of one's own as PyTorch ranks on a Dask cluster, and hear of them.
 
 Chapter: PyTorch DDP on Dask.
 """
@@ -28,8 +20,6 @@ from course_lib.registry import lookup
 
 if TYPE_CHECKING:
     from distributed import Client
-
-__all__ = ["RankEvent", "run"]
 
 
 class RankEvent(NamedTuple):
@@ -149,15 +139,7 @@ def run(
 
 @dataclass(frozen=True)
 class OnGroup:
-    """A program of a rank that is given a process group and a device.
-
-    Parameters
-    ----------
-    fn : callable
-        ``fn(ctx, ...)``.
-    device : {"auto", "cpu", "cuda"}
-        See :func:`run`.
-    """
+    """A program of a rank, ``fn(ctx, ...)``, that is given a process group and a device."""
 
     fn: Callable[..., Any]
     device: str = "auto"

@@ -133,15 +133,9 @@ def train(
     >>> from functools import partial
     >>> from torch.utils.data import TensorDataset
     >>> x = torch.linspace(-1, 1, 20)[:, None]
-    >>> result = train(
-    ...     nn.Linear(1, 1),
-    ...     TensorDataset(x, 3 * x + 1),
-    ...     nn.MSELoss(reduction="none"),
-    ...     partial(torch.optim.SGD, lr=0.1),
-    ...     epochs=50,
-    ...     batch_size=5,
-    ...     device="cpu",
-    ... )
+    >>> data, loss = TensorDataset(x, 3 * x + 1), nn.MSELoss(reduction="none")
+    >>> options = {"epochs": 50, "batch_size": 5, "device": "cpu"}
+    >>> result = train(nn.Linear(1, 1), data, loss, partial(torch.optim.SGD, lr=0.1), **options)
     >>> round(result.state_dict["weight"].item(), 2), round(result.state_dict["bias"].item(), 2)
     (3.0, 1.0)
     >>> result.replicas_identical
@@ -169,11 +163,6 @@ def train(
         train_rank, plan, workers=workers, client=client, device=device, timeout=timeout,
         max_restarts=max_restarts if checkpoint is not None else 0, on_event=hear,
     )  # fmt: skip
-    first = results[0]
-    return TorchResult(
-        first["state_dict"],
-        first["optimizer_state"],
-        first["history"],
-        tuple(result["digest"] for result in results),
-        restarts,
-    )
+    first, digests = results[0], tuple(result["digest"] for result in results)
+    trained = first["state_dict"], first["optimizer_state"], first["history"]
+    return TorchResult(*trained, digests, restarts)

@@ -19,17 +19,13 @@ from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.comm.threads import Report
+from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.launch import run_with_restarts
 from course_lib.parallel.sources import InBlocks
 from course_lib.parallel.strategies import Job, Strategy
 from course_lib.parallel.training.events import Event, Listener
-from course_lib.parallel.training.prepare import (
-    CHANNELS,
-    make_job,
-    ranks_between,
-)
+from course_lib.parallel.training.prepare import CHANNELS, make_job, ranks_between
 from course_lib.parallel.training.recovery import first_job, next_job, saving
 from course_lib.parallel.training.replica import train_replica
 from course_lib.parallel.training.result import RankResult, TrainResult
@@ -37,8 +33,6 @@ from course_lib.registry import lookup
 
 if TYPE_CHECKING:
     from distributed import Client
-
-__all__ = ["train"]
 
 
 def train(
@@ -156,15 +150,8 @@ def train(
     >>> from course_lib import SGD, mlp
     >>> x = np.linspace(-1, 1, 20)[:, None]
     >>> net = mlp([1, 1], loss="mse")
-    >>> result = train(
-    ...     net,
-    ...     (x, 3 * x + 1),
-    ...     optimizer=SGD(0.1),
-    ...     epochs=50,
-    ...     batch_size=5,
-    ...     workers=3,
-    ...     comm="inprocess",
-    ... )
+    >>> options = {"epochs": 50, "batch_size": 5, "workers": 3, "comm": "inprocess"}
+    >>> result = train(net, (x, 3 * x + 1), optimizer=SGD(0.1), **options)
     >>> result.theta.round(3), result.replicas_identical
     (array([3., 1.]), True)
     """
@@ -189,28 +176,15 @@ def train(
     return TrainResult.of(ranks, time.perf_counter() - start, restarts)
 
 
-def drive(
-    run: Callable[[Job], Sequence[RankResult]],
-    fresh: Job,
-    begin: Job,
-    *,
-    max_restarts: int,
-    listener: Listener,
-    repair: Callable[[ParallelError], None] | None = None,
-) -> tuple[Sequence[RankResult], int]:
-    """Run a job to its end; after a failure, from the last checkpoint, if there are any.
+_Run = Callable[[Job], Sequence[RankResult]]
+_Repair = Callable[[ParallelError], None] | None
 
-    Parameters
-    ----------
-    run : callable
-        Runs a job on all ranks.
-    fresh, begin : Job
-        The job as at its very beginning, and where to begin now.
-    max_restarts, repair
-        See :func:`~course_lib.parallel.launch.restarts.run_with_restarts`.
-    listener : Listener
-        Is told.
-    """
+
+def drive(
+    run: _Run, fresh: Job, begin: Job, *, max_restarts: int, listener: Listener,
+    repair: _Repair = None,
+) -> tuple[Sequence[RankResult], int]:  # fmt: skip
+    """Run a job from where it begins; after a failure, go on from the last checkpoint, if any."""
     job = begin
 
     def attempt() -> Sequence[RankResult]:
@@ -226,17 +200,9 @@ def drive(
     # The work of hours should not be repeated unasked.
     unsaved = "" if fresh.saving else "With checkpoint=directory the training would have gone on."
     return run_with_restarts(
-        attempt,
-        max_restarts=max_restarts,
-        again=again,
-        repair=repair,
+        attempt, max_restarts=max_restarts, again=again, repair=repair, hopeless=unsaved,
         lost=lambda error: listener.tell("worker_lost", str(error), error.step),
-        hopeless=unsaved,
-    )
-
-
-_Run = Callable[[Job], Sequence[RankResult]]
-_Repair = Callable[[ParallelError], None] | None
+    )  # fmt: skip
 
 
 @contextmanager

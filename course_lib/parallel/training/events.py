@@ -6,11 +6,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, NamedTuple
-
-KINDS = ("progress", "metric", "checkpoint", "worker_lost", "restart")
-"""What an event may be about."""
 
 
 class Event(NamedTuple):
@@ -47,22 +43,6 @@ class Event(NamedTuple):
 class Listener:
     """Turns what rank 0 reports into events, each once, and moves the progress bar.
 
-    Parameters
-    ----------
-    on_event : callable or None
-        Called with each :class:`Event`, in the thread that waits for the training.
-    epochs : int
-        Of the whole training.
-    progress : bool
-        Whether to show a bar.
-
-    Attributes
-    ----------
-    wanted : bool
-        Whether anybody looks.
-    saved : int or None
-        The steps taken at the last checkpoint.
-
     Examples
     --------
     >>> with Listener(print, epochs=3) as listener:
@@ -76,8 +56,7 @@ class Listener:
     ) -> None:
         self._on_event = on_event
         self._epoch = self._seen = -1
-        self.saved: int | None = None
-        self.wanted = on_event is not None or progress
+        self.saved: int | None = None  # the steps taken at the last checkpoint
         self._bar: Any = None
         if progress:
             from tqdm.auto import tqdm  # here: it would double the import time of the package
@@ -119,9 +98,6 @@ class Listener:
     def __enter__(self) -> Listener:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()

@@ -39,13 +39,7 @@ def make_job(
     virtual_shards: int | None,
     **settings: Any,
 ) -> Job:
-    """Return the job of :func:`~course_lib.parallel.train`, from its arguments.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not what it should be.
-    """
+    """Return the job of :func:`~course_lib.parallel.train`; check its arguments."""
     if not isinstance(model, Network):
         raise TypeError(
             f"train: model must be a course_lib Network, got {type(model).__name__}; make one "
@@ -91,13 +85,7 @@ def make_job(
 
 
 def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
-    """Return the least and the most ranks.
-
-    Examples
-    --------
-    >>> ranks_between(2), ranks_between((1, 4))
-    ((2, 2), (1, 4))
-    """
+    """Return the least and the most ranks."""
     low, high = workers if isinstance(workers, tuple) else (workers, workers)
     low = check_integer(low, where="train", name="workers", at_least=1)
     high = check_integer(high, where="train", name="workers", at_least=1)

@@ -39,13 +39,7 @@ _ROWS = 4096
 
 
 def saving(checkpoint: StrPath | None, every: int | None, keep: int) -> Saving | None:
-    """Return where and how often to save, or None; check what the user passed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `every` or `keep` is not a positive integer, or `every` comes without a directory.
-    """
+    """Return where and how often to save, or None; check what the user passed."""
     if every is not None:
         check_integer(every, where="train", name="every", at_least=1)
     check_integer(keep, where="train", name="keep", at_least=1)
@@ -58,24 +52,7 @@ def saving(checkpoint: StrPath | None, every: int | None, keep: int) -> Saving |
 
 
 def first_job(job: Job, source: StrPath) -> Job:
-    """Return the job to begin with: fresh, or from a checkpoint.
-
-    Parameters
-    ----------
-    job : Job
-        As at its beginning.
-    source : {"auto", "never"} or path
-        ``train``'s argument `resume`.
-
-    Raises
-    ------
-    CheckpointMismatch
-        If the checkpoint belongs to another training.
-    CheckpointError
-        If there is none at the path given, or none of it can be trusted.
-    ValueError
-        If nothing must be resumed, but the directory holds checkpoints.
-    """
+    """Return the job to begin with: fresh, or from a checkpoint, as ``train(resume=)`` asks."""
     if source == "auto":
         return last_job(job)
     if source == "never":
@@ -131,14 +108,9 @@ def describe(job: Job) -> dict[str, str]:
 
 
 def save_point(
-    saving: Saving,
-    config: Mapping[str, str],
-    theta: Array,
-    state: State,
-    extra: Mapping[str, Array],
-    progress: Progress,
-    best: tuple[Array, State] | None = None,
-) -> Path:
+    saving: Saving, config: Mapping[str, str], theta: Array, state: State,
+    extra: Mapping[str, Array], progress: Progress, best: tuple[Array, State] | None = None,
+) -> Path:  # fmt: skip
     """Write a checkpoint; on rank 0 only."""
     vectors, numbers = split_state(state)
     arrays = {"theta": theta, **vectors, **_named("extra", extra)}
@@ -150,22 +122,7 @@ def save_point(
 
 
 def resume(job: Job, point: Checkpoint, where: str) -> Job:
-    """Return the job that goes on from a checkpoint.
-
-    Parameters
-    ----------
-    job : Job
-        The training, as at its beginning.
-    point : Checkpoint
-        Made by :func:`save_point`.
-    where : str
-        Where it was found, for messages.
-
-    Raises
-    ------
-    CheckpointMismatch
-        If it belongs to another training.
-    """
+    """Return the job that goes on from a checkpoint of :func:`save_point`, found `where`."""
     config = point.meta.get("config")
     if not isinstance(config, dict):
         raise CheckpointMismatch(

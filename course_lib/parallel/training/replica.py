@@ -31,27 +31,11 @@ from course_lib.parallel.training.recovery import save_point
 from course_lib.parallel.training.result import RankResult
 from course_lib.training import check_finite
 
-__all__ = ["train_replica"]
-
 
 def epoch_row(
     comm: Comm, job: Job, theta: Array, total: float, clock: Stopwatch
 ) -> dict[str, float]:
-    """Return the numbers of the epoch that has ended; collective.
-
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator.
-    job : Job
-        The training.
-    theta : array, shape (n_params,)
-        The parameters after the epoch.
-    total : float
-        This rank's part of the training loss, summed over rows.
-    clock : Stopwatch
-        Where to book evaluation and communication time.
-    """
+    """Return the numbers of the epoch that has ended; `total` is this rank's loss, summed."""
     names = ["loss"]
     if job.validation is not None:
         x, _ = job.validation
@@ -89,15 +73,7 @@ _PULSE = 0.5
 
 
 def train_replica(comm: Comm, job: Job) -> RankResult:
-    """Run all epochs, or those that are left, on one rank.
-
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator.
-    job : Job
-        The same on every rank; not changed.
-    """
+    """Run all epochs, or those that are left, on one rank."""
     return _Replica(comm, job).run()
 
 
@@ -142,16 +118,11 @@ class _Replica:
         digest = hashlib.sha256(theta.tobytes()).hexdigest()
         if self.best is not None and job.keep_best is not None:
             theta, state = self.best
-        first = self.comm.rank == 0
-        return RankResult(
-            theta if first else theta[:0].copy(),
-            state if first else {},
-            self.history,
-            digest,
-            self.clock.seconds,
-            self.comm.counters,
-            tuple(getattr(self.session, "log", ())),
-        )
+        if self.comm.rank > 0:
+            theta, state = theta[:0].copy(), {}
+        log = tuple(getattr(self.session, "log", ()))
+        spent, sent = self.clock.seconds, self.comm.counters
+        return RankResult(theta, state, self.history, digest, spent, sent, log)
 
     @property
     def taken(self) -> int:

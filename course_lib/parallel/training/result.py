@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.arrays import Array
 from course_lib.evaluation import History
@@ -141,17 +141,9 @@ class RankTiming:
     @classmethod
     def of(cls, rank: RankResult) -> RankTiming:
         """Make the timing of one rank from what it handed back."""
-        spent = rank.seconds
-        return cls(
-            compute=spent.get("compute", 0.0),
-            communication=spent.get("communication", 0.0),
-            waiting=rank.sent.waiting,
-            evaluation=spent.get("evaluation", 0.0),
-            total=sum(spent.values()),
-            messages=rank.sent.messages,
-            bytes=rank.sent.bytes,
-            input=spent.get("input", 0.0),
-        )
+        names = ("compute", "communication", "evaluation", "input")
+        spent: dict[str, Any] = {name: rank.seconds.get(name, 0.0) for name in names}
+        return cls(**spent, **vars(rank.sent), total=sum(rank.seconds.values()))
 
 
 class Predicted(NamedTuple):
