@@ -82,7 +82,7 @@ class Exercise:
         return Verdict(self.name, True)
 
 
-def exercise(name: str, *, title: str, level: Level, minutes: int) -> Callable[[Checker], Checker]:
+def exercise(name: str, title: str, level: Level, minutes: int) -> Callable[[Checker], Checker]:
     """Make a function the checker of an exercise; it is returned unchanged.
 
     The parameters are those of :class:`Exercise`.
@@ -95,7 +95,7 @@ def exercise(name: str, *, title: str, level: Level, minutes: int) -> Callable[[
 
     Examples
     --------
-    >>> exercise("activations.elu", title="ELU", level="trivial", minutes=5)
+    >>> exercise("activations.elu", "ELU", "trivial", 5)
     Traceback (most recent call last):
     ...
     ValueError: exercise 'activations.elu' has the level 'trivial'; there are easy, medium, hard

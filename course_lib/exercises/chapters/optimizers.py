@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("optimizers.triangle", title="Up and down in straight lines", level="easy", minutes=10)
+@exercise("optimizers.triangle", "Up and down in straight lines", "easy", 10)
 def triangle(answer: Any) -> None:
     """Compare the schedule with the two lines, before, between and after its corners."""
     for peak, up, steps in ((0.4, 4, 10), (0.3, 1, 7)):
@@ -76,7 +76,7 @@ _ADAMAX = {
 }
 
 
-@exercise("optimizers.adamax", title="Adam with a maximum", level="medium", minutes=15)
+@exercise("optimizers.adamax", "Adam with a maximum", "medium", 15)
 def adamax(answer: Any) -> None:
     """Run the learner's step on gradients of changing signs and sizes; compare the paths."""
     gradients = np.array([[1.0, 3.0], [-2.0, 0.5], [0.3, 0.1], [0.2, -4.0], [-0.1, 0.2]])
@@ -105,9 +105,7 @@ def adamax(answer: Any) -> None:
         raise Mistake("epsilon-left-out", f"{hint} epsilon come in?")
 
 
-@exercise(
-    "optimizers.inside_form", title="Move a schedule to another library", level="medium", minutes=20
-)
+@exercise("optimizers.inside_form", "Move a schedule to another library", "medium", 20)
 def inside_form(answer: Any) -> None:
     """Compare the momenta with those under which both forms of momentum walk the same path."""
     rates = np.array([0.01, 0.05, 0.1, 0.1, 0.02, 0.004])
@@ -132,7 +130,7 @@ def inside_form(answer: Any) -> None:
         agree(got[1:], mu * ratio, what="The momenta from the second step on")
 
 
-@exercise("optimizers.nesterov_limit", title="Where Nesterov flies off", level="hard", minutes=30)
+@exercise("optimizers.nesterov_limit", "Where Nesterov flies off", "hard", 30)
 def nesterov_limit(answer: Any) -> None:
     """Compare with the rate at which the matrix of one step gets an eigenvalue of size 1."""
     for mu, curvature in ((0.9, 2.5), (0.5, 0.4), (0.0, 3.0)):
