@@ -32,8 +32,7 @@ from course_lib.checkpoint import (
 )
 from course_lib.optimizers import State
 from course_lib.parallel.errors import CheckpointMismatch
-from course_lib.parallel.strategies import Job
-from course_lib.parallel.strategies.job import Progress, Saving
+from course_lib.parallel.strategies import Job, Progress, Saving
 
 # Enough rows to tell data sets apart, few enough for data larger than memory.
 _ROWS = 4096
