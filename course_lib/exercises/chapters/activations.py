@@ -55,8 +55,8 @@ def softmax_backward(answer: Any) -> None:
          "The bracket is right; each of its entries is still to be weighed."),
     )  # fmt: skip
     if same(got, p * (dp - (p * dp).sum())) or same(got, p * (dp - (p * dp).sum(axis=0))):
-        hint = "The sum runs over the classes of one row, and each row has its own. Which axis is"
-        raise Mistake("rows-mixed", f"{hint} it?")
+        hint = "The sum runs over the classes of one row, and each row has its own."
+        raise Mistake("rows-mixed", f"{hint} Which axis is it?")
     agree(got, want, what="The gradient with respect to the scores")
 
 
@@ -81,8 +81,8 @@ def find_coupling(answer: Any) -> None:
     by_sum = says(lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum())
     by_maximum = says(_coupled_by_maximum)
     if not (by_sum and by_maximum) and max(rows_seen, default=1) < 2:
-        hint = "You call it with one row at a time. With one row there is nobody to be coupled"
-        raise Mistake("one-row-only", f"{hint} with.")
+        hint = "You call it with one row at a time."
+        raise Mistake("one-row-only", f"{hint} With one row there is nobody to be coupled with.")
     if not by_sum:
         hint = "A softmax that divides by the sum of the batch gets away."
         raise Mistake("sum-not-noticed", hint)

@@ -33,8 +33,8 @@ def feedback(answer: Any) -> None:
         raise Mistake("sign-counts", hint)
     agree(sent, want, what="What is sent", inputs={"gradient + residual": v})
     if same(owed, gradient - want):
-        hint = "The new residual is what was to be sent, less what was: gradient AND residual"
-        raise Mistake("old-residual-dropped", f"{hint} count.")
+        hint = "The new residual is what was to be sent, less what was:"
+        raise Mistake("old-residual-dropped", f"{hint} gradient AND residual count.")
     if same(owed, residual + v - want):
         hint = "The old residual is in the vector already. You add it a second time."
         raise Mistake("residual-twice", hint)

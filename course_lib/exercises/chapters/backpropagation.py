@@ -58,8 +58,8 @@ def layer(answer: Any) -> None:
             raise Mistake(name, hint)
     want = sum(np.outer(x[i], dz[i]) for i in range(5))
     if same(dW, want / 5) or same(db, dz.mean(axis=0)):
-        hint = "A mean over the rows was taken. The division by N is part of the loss, and so of"
-        raise Mistake("divided-again", f"{hint} da.")
+        hint = "A mean over the rows was taken. The division by N is part of the loss,"
+        raise Mistake("divided-again", f"{hint} and so of da.")
     agree(dW, want, what="dW")
     if same(db, np.full(3, dz.sum())):
         hint = "Each unit has its own bias: sum over the rows only."

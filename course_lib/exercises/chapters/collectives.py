@@ -77,8 +77,8 @@ def fastest(answer: Any) -> None:
         raise Mistake("one-trip-only", hint)
     for (p, n), right, name in zip(cases, want, got, strict=True):
         if name != right:
-            hint = f"{p} ranks, {n:g} bytes, alpha {alpha:g}, beta {beta:g}: {right} is faster"
-            raise Mistake("wrong-choice", f"{hint} than {name}.")
+            hint = f"{p} ranks, {n:g} bytes, alpha {alpha:g}, beta {beta:g}:"
+            raise Mistake("wrong-choice", f"{hint} {right} is faster than {name}.")
 
 
 def _choices(
@@ -105,8 +105,8 @@ def reduce(answer: Any) -> None:
         if np.array_equal(got, _summand(0)) and p > 1:
             raise Mistake("sum-not-kept", "Rank 0 returns its own summand, not the sum.")
         if p & (p - 1) and not np.allclose(got, total):
-            hint = f"Right for powers of two, but among {p} ranks a summand is lost, or added"
-            raise Mistake("powers-of-two-only", f"{hint} twice.")
+            hint = f"Right for powers of two, but among {p} ranks a summand is lost,"
+            raise Mistake("powers-of-two-only", f"{hint} or added twice.")
         agree(got, total, what=f"The sum of {p} ranks")
         rounds = (p - 1).bit_length()
         if to_root > rounds:

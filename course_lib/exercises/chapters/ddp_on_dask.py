@@ -90,8 +90,8 @@ def batch_statistics(answer: Any) -> None:
         raise Mistake("divided-by-n-minus-one", hint)
     spread = (means - means.mean()) ** 2
     if same(got[1], (n * (variances + spread)).sum() / n.sum()):
-        hint = "The spread of the means is around the mean of ALL rows, not around their plain"
-        raise Mistake("around-the-wrong-mean", f"{hint} mean.")
+        hint = "The spread of the means is around the mean of ALL rows,"
+        raise Mistake("around-the-wrong-mean", f"{hint} not around their plain mean.")
     agree(got[1], whole.var(), what="The variance")
 
 

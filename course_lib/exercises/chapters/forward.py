@@ -86,12 +86,12 @@ def largest_batch(answer: Any) -> None:
             if got == int(found) != int(exact):
                 raise Mistake(name, f"For {case} you answer {got:g}. {hint}")
         if got == int(exact) + 1 or got == exact:
-            hint = f"For {case} you answer {got:.6g}, but {exact:.2f} rows fit: whole rows, rounded"
-            raise Mistake("rounded-up", f"{hint} down.")
+            hint = f"For {case} you answer {got:.6g}, but {exact:.2f} rows fit: whole rows,"
+            raise Mistake("rounded-up", f"{hint} rounded down.")
         agree(got, int(exact), what=f"The number of rows for {case}")
     if number(call(answer, [64, 128, 10], 1_000, 4), "The number of rows") != 0:
-        hint = "If not even the parameters fit, no row does: the answer is 0, not a negative"
-        raise Mistake("less-than-nothing", f"{hint} number.")
+        hint = "If not even the parameters fit, no row does: the answer is 0,"
+        raise Mistake("less-than-nothing", f"{hint} not a negative number.")
 
 
 @exercise("forward.flat_piece", "The flat piece under a sample", "hard", 30)

@@ -127,8 +127,8 @@ def estimate(answer: Any) -> None:
         hint = f"You called the loss {calls} times for {K} directions. Two calls each are enough."
         raise Mistake("too-many-passes", hint)
     if abs(math.sqrt(abs(got)) / want - 1) < 0.1:
-        hint = f"You find {got:.3g} where {want:.3g} is right. The mean of the squares estimates"
-        raise Mistake("root-missing", f"{hint} the SQUARED length.")
+        hint = f"You find {got:.3g} where {want:.3g} is right. The mean"
+        raise Mistake("root-missing", f"{hint} of the squares estimates the SQUARED length.")
     # Of 400 squared misses the root mean square is within 10 % of its expectation, nearly always.
     for factor, name, hint in (
         (1 / math.sqrt(size), "directions-of-length-one", "Do not shorten the directions."),
@@ -144,7 +144,7 @@ def estimate(answer: Any) -> None:
         if abs(got / (factor * want) - 1) < 0.1:
             raise Mistake(name, f"You find {got:.3g} where {want:.3g} is right. {hint}")
     if abs(got) < 0.2 * want:
-        hint = f"You find {got:.3g} where {want:.3g} is right. Misses of both signs cancel if"
-        raise Mistake("misses-cancel", f"{hint} added.")
+        hint = f"You find {got:.3g} where {want:.3g} is right."
+        raise Mistake("misses-cancel", f"{hint} Misses of both signs cancel if added.")
     if abs(got / want - 1) > 0.1:
         raise Mistake("wrong-size", f"You find {got:.3g}; {want:.3g} is right, to a tenth of it.")

@@ -132,8 +132,8 @@ def best_rates(answer: Any) -> None:
         if same(got, np.full(12, 1 / curvature)):
             raise Mistake("noise-forgotten", "That is the best rate where there is no noise.")
         if same(got[:-1], want[1:]):
-            hint = "Your first rate belongs to the second step: you update the error before you use"
-            raise Mistake("one-step-ahead", f"{hint} it.")
+            hint = "Your first rate belongs to the second step:"
+            raise Mistake("one-step-ahead", f"{hint} you update the error before you use it.")
         root = np.sqrt(error)
         refuse(
             got[0],

@@ -101,8 +101,8 @@ def adamax(answer: Any) -> None:
     zero = {"t": 0, "m": np.zeros(2), "u": np.zeros(2)}
     blank = call(answer, np.zeros(2), np.zeros(2), zero)[0]
     if not same(blank, np.zeros(2)):
-        hint = "A parameter whose gradient is always zero (a blank pixel) becomes nan. Where does"
-        raise Mistake("epsilon-left-out", f"{hint} epsilon come in?")
+        hint = "A parameter whose gradient is always zero (a blank pixel) becomes nan."
+        raise Mistake("epsilon-left-out", f"{hint} Where does epsilon come in?")
 
 
 @exercise("optimizers.inside_form", "Move a schedule to another library", "medium", 20)
@@ -113,8 +113,8 @@ def inside_form(answer: Any) -> None:
         got = array(call(answer, rates, mu), "The momenta", shape=rates.shape)
         ratio = rates[1:] / rates[:-1]
         if not np.isfinite(got[0]):
-            hint = "The first one multiplies a velocity of zero, so any number will do, but not"
-            raise Mistake("first-not-finite", f"{hint} {got[0]}.")
+            hint = "The first one multiplies a velocity of zero, so any number will do,"
+            raise Mistake("first-not-finite", f"{hint} but not {got[0]}.")
         refuse(
             got[1:],
             ("left-as-it-was", np.full(5, mu), "When the rate falls, the old speed rolls on."),

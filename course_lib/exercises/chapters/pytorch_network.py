@@ -137,8 +137,8 @@ def curvature_along(answer: Any) -> None:
     theta, along = torch.tensor(t), torch.tensor(v)
     said = call(answer, loss_of, theta, along)
     if theta.requires_grad or along.requires_grad or not np.array_equal(theta.numpy(), t):
-        hint = "The theta that you were given has changed. Differentiate by a copy of it:"
-        raise Mistake("input-changed", f"{hint} theta.clone().requires_grad_().")
+        hint = "The theta that you were given has changed. Differentiate by a copy"
+        raise Mistake("input-changed", f"{hint} of it: theta.clone().requires_grad_().")
     if not torch.is_tensor(said):
         raise Mistake("not-a-tensor", f"Return a tensor like theta, not {kind_of(said)}.")
     if said.numel() == 1 and same(said.detach().reshape(()).numpy(), v @ hessian @ v, rtol=1e-6):

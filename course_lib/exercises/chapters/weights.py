@@ -122,8 +122,8 @@ def rescale(answer: Any) -> None:
     if same(sizes, np.ones(4), rtol=1e-6):
         return
     if same([f[0] for f in factors], 1 / _sizes(start, x)):
-        hint = "Each factor fits the old network. But once the first layer is rescaled, the second"
-        raise Mistake("all-at-once", f"{hint} receives other inputs.")
+        hint = "Each factor fits the old network. But once the first layer is rescaled,"
+        raise Mistake("all-at-once", f"{hint} the second receives other inputs.")
     if same(_spreads(got, x), np.ones(4), rtol=1e-6):
         hint = "You made the standard deviation 1. That of z ignores its mean; the RMS does not."
         raise Mistake("spread-instead-of-rms", hint)

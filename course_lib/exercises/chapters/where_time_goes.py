@@ -38,11 +38,11 @@ def ranks_for(answer: Any) -> None:
     for target in (20.0, 25.0):
         got = number(call(answer, target, 0.05), "The number of processors")
         if not math.isinf(got) or got < 0:
-            hint = f"With 5 % serial work the speed-up stays below 20; {target:g} is out of reach,"
-            raise Mistake("limit-not-noticed", f"{hint} so return math.inf.")
+            hint = f"With 5 % serial work the speed-up stays below 20; {target:g} is out"
+            raise Mistake("limit-not-noticed", f"{hint} of reach, so return math.inf.")
     if number(call(answer, 4.0, 0.2), "The number of processors") == 17:
-        hint = "Sixteen give exactly 4. Your division is off by a rounding error, and ceil made 17:"
-        raise Mistake("rounding-error-rounded-up", f"{hint} allow for 1e-9.")
+        hint = "Sixteen give exactly 4. Your division is off by a rounding error,"
+        raise Mistake("rounding-error-rounded-up", f"{hint} and ceil made 17: allow for 1e-9.")
 
 
 @exercise("where_time_goes.rows_to_corner", "Leave the slope of the roofline", "medium", 20)
@@ -148,8 +148,8 @@ def diagnose(answer: Any) -> None:
         raise Mistake("speedup-not-inverted", hint)
     extra = np.stack([np.ones(5), ranks - 1.0], axis=1)
     if same(got[:2], np.linalg.lstsq(extra, inverse - 1 / ranks)[0]):
-        hint = "On one rank the serial part is in the time T(1) = 1 already: s comes with (1 -"
-        raise Mistake("serial-part-twice", f"{hint} 1/p).")
+        hint = "On one rank the serial part is in the time T(1) = 1 already:"
+        raise Mistake("serial-part-twice", f"{hint} s comes with (1 - 1/p).")
     if same(got[:2], want[:2]) and same(got[2], math.sqrt(1 / exchange), rtol=1e-6):
         hint = "Only 1 - s gets shorter with p. Set the slope to zero."
         raise Mistake("serial-part-shared", hint)

@@ -42,8 +42,8 @@ def threshold(answer: Any) -> None:
     got = number(call(answer, values, labels), "The threshold")
     made = _mistakes(got, values, labels)
     if same(got, middle) or same(got, values.mean()):
-        hint = "A mean follows the few large values. Let the number of mistakes decide, nothing"
-        raise Mistake("a-mean-instead-of-counting", f"{hint} else.")
+        hint = "A mean follows the few large values. Let the number of mistakes decide,"
+        raise Mistake("a-mean-instead-of-counting", f"{hint} nothing else.")
     if made == max(_mistakes(t, values, labels) for t in [0.0, *values]):
         hint = "You found the worst threshold: which side does your rule call 1?"
         raise Mistake("sides-swapped", hint)
@@ -51,8 +51,8 @@ def threshold(answer: Any) -> None:
     small = values / 100
     made = _mistakes(number(call(answer, small, labels), "The threshold"), small, labels)
     if made > 1:
-        hint = "With all values divided by 100 it fails. Let the values say which thresholds to"
-        raise Mistake("thresholds-of-a-fixed-grid", f"{hint} try.")
+        hint = "With all values divided by 100 it fails. Let the values say which thresholds"
+        raise Mistake("thresholds-of-a-fixed-grid", f"{hint} to try.")
     ones = np.ones(10, int)
     if _mistakes(number(call(answer, values, ones), "The threshold"), values, ones):
         hint = "If every label is 1, every value has to lie above the threshold, the smallest too."
