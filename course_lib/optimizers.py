@@ -53,6 +53,14 @@ class Optimizer(ABC):
     def __post_init__(self) -> None:
         if not callable(self.lr):
             check_rate(self.lr, where=type(self).__name__)
+        # What the optimizers call so; each has some of them.
+        for name in ("momentum", "decay", "beta1", "beta2"):
+            if not 0 <= getattr(self, name, 0.0) < 1:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must lie in [0, 1), got {getattr(self, name)}."
+                )
+        for name in ("weight_decay", "eps"):
+            check_rate(getattr(self, name, 0.0), where=type(self).__name__, name=name)
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -127,13 +135,6 @@ class Optimizer(ABC):
                     f"got {v.dtype} {v.shape}."
                 )
 
-    def _check_fraction(self, *names: str) -> None:
-        for name in names:
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must lie in [0, 1), got {getattr(self, name)}."
-                )
-
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -165,11 +166,6 @@ class SGD(Optimizer):
 
     momentum: float = 0.0
     weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_fraction("momentum")
-        check_rate(self.weight_decay, where="SGD", name="weight_decay")
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -204,10 +200,6 @@ class Nesterov(Optimizer):
 
     momentum: float = 0.9
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_fraction("momentum")
-
     @property
     def memory(self) -> tuple[str, ...]:
         """The velocity."""
@@ -238,10 +230,6 @@ class AdaGrad(Optimizer):
 
     lr: float | Schedule = 0.01
     eps: float = 1e-10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_rate(self.eps, where="AdaGrad", name="eps")
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -274,11 +262,6 @@ class RMSProp(Optimizer):
     lr: float | Schedule = 0.01
     decay: float = 0.99
     eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_fraction("decay")
-        check_rate(self.eps, where="RMSProp", name="eps")
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -324,11 +307,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_fraction("beta1", "beta2")
-        check_rate(self.eps, where=type(self).__name__, name="eps")
-
     @property
     def memory(self) -> tuple[str, ...]:
         """The running means of the gradient and of its square."""
@@ -364,10 +342,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_rate(self.weight_decay, where="AdamW", name="weight_decay")
 
     def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
         theta *= 1 - lr * self.weight_decay

@@ -216,15 +216,7 @@ def train_on(
     stop: EarlyStopping | None,
     **settings: Any,
 ) -> FitResult:
-    """Do the same on workers: the result is equal up to rounding.
-
-    Parameters
-    ----------
-    workers, client
-        As for :func:`~course_lib.parallel.train`.
-    net, theta, x, y, stop, **settings
-        As for :func:`train_here`.
-    """
+    """Do the same on workers, as ``parallel.train`` takes them, up to rounding."""
     from course_lib.parallel import train
 
     result = train(

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from course_lib.exercises.calling import call, call_in_place, kind_of
+from course_lib.exercises.calling import call, kind_of
 from course_lib.exercises.verdict import Mistake
 
 __all__ = [
-    "agree", "array", "ask", "call", "call_in_place", "number", "parts", "refuse", "same", "slopes",
-    "truth",
+    "agree", "array", "ask", "call", "number", "parts", "refuse", "same", "slopes", "truth",
 ]  # fmt: skip
 
 
@@ -136,16 +135,7 @@ def same(got: Any, want: ArrayLike, *, rtol: float = 1e-9, atol: float = 1e-12) 
 def refuse(
     got: Any, *mistakes: tuple[str, ArrayLike, str], rtol: float = 1e-9, atol: float = 1e-12
 ) -> None:
-    """Raise the first of the typical mistakes whose value is the :func:`same` as the learner's.
-
-    Parameters
-    ----------
-    got : object
-        The learner's value.
-    *mistakes : tuple of (str, array_like, str)
-        Of each mistake its name, the value that it leads to, and the hint.
-    rtol, atol : float
-        The tolerances, as for :func:`same`.
+    """Raise the first of the mistakes (name, value, hint) with the :func:`same` value as `got`.
 
     Examples
     --------
@@ -161,15 +151,7 @@ def refuse(
 
 
 def ask(test: Any, *cases: tuple[Any, bool, str, str]) -> None:
-    """Have the learner's test judge each case; raise the mistake of the first that it gets wrong.
-
-    Parameters
-    ----------
-    test : object
-        The learner's function of a case, which is to return True or False.
-    *cases : tuple of (object, bool, str, str)
-        Of each case what is to be judged, the right verdict, and the name and the hint of the
-        mistake of whoever judges otherwise.
+    """Have the learner's test judge each case (what, verdict, mistake, hint); raise if it is wrong.
 
     Examples
     --------
@@ -195,26 +177,7 @@ def agree(
 ) -> None:
     """Compare a value with the right one; the hint shows the first entry that differs.
 
-    Parameters
-    ----------
-    got : object
-        The learner's value.
-    want : array_like
-        The right one.
-    what : str
-        What it is, as the beginning of a sentence: ``"ELU(z)"``.
-    inputs : Mapping[str, array_like], optional
-        What it was computed from, for the hint; of an array with the shape of `want` the entry
-        that belongs to the differing one is shown.
-    dtype : dtype, optional
-        The dtype that the value must have.
-    rtol, atol : float
-        The tolerances, as in ``numpy.allclose``.
-
-    Raises
-    ------
-    Mistake
-        ``not-numbers``, ``wrong-shape``, ``wrong-dtype``, ``not-finite`` or ``wrong-values``.
+    ``what`` begins the sentence; of `inputs` with the shape of `want` it shows the entry concerned.
 
     Examples
     --------

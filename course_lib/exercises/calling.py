@@ -22,12 +22,6 @@ def call(answer: Any, *args: Any, **kwargs: Any) -> Any:
     The answer gets copies of the arrays (also of those in lists and dictionaries) and of the random
     generators among its arguments. Warnings of its code are not shown.
 
-    Raises
-    ------
-    Mistake
-        ``not-a-function``, ``wrong-arguments``, ``raises-an-error`` (with the line), ``not-yet``
-        (it returned nothing) or ``input-changed`` (it wrote into one of its arguments).
-
     Examples
     --------
     >>> call(lambda z: 2 * z, np.array([1.0, 2.0]))
@@ -46,23 +40,6 @@ def call(answer: Any, *args: Any, **kwargs: Any) -> Any:
         hint = f"{_name(answer)} changes an array that it was given. Others may still need it:"
         raise Mistake("input-changed", f"{hint} compute into a new one.")
     return result
-
-
-def call_in_place(answer: Any, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-    """Return the arguments as ``answer(*args, **kwargs)`` leaves them, for tasks "in place".
-
-    Examples
-    --------
-    >>> def double(z):
-    ...     z *= 2
-    >>> call_in_place(double, np.array([1.0, 2.0]))
-    (array([2., 4.]),)
-    """
-    given, named = _copied(args), _copied(kwargs)
-    result = _run(answer, given, named)
-    if result is None and _equal(args, given) and _equal(kwargs, named):
-        raise Mistake(NOT_YET, f"let {_name(answer)} change its arguments in place")
-    return (*given, *named.values())
 
 
 def kind_of(value: Any) -> str:

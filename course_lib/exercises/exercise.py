@@ -19,8 +19,7 @@ from course_lib.exercises.verdict import NOT_YET, Mistake, Verdict
 Checker = Callable[[Any], None]
 Level = Literal["easy", "medium", "hard"]
 
-# By its name: the chapters import this file.
-CHAPTERS = "course_lib.exercises.chapters"
+CHAPTERS = "course_lib.exercises.chapters"  # by its name: the chapters import this file
 
 LEVELS = ("easy", "medium", "hard")
 """The levels, in the order in which they stand in a chapter."""
@@ -82,20 +81,12 @@ class Exercise:
         return Verdict(self.name, True)
 
 
-def exercise(name: str, *, title: str, level: Level, minutes: int) -> Callable[[Checker], Checker]:
-    """Make a function the checker of an exercise; it is returned unchanged.
-
-    The parameters are those of :class:`Exercise`.
-
-    Raises
-    ------
-    ValueError
-        If the name does not start with that of the file or exists already, or the level or the
-        number of minutes cannot be.
+def exercise(name: str, title: str, level: Level, minutes: int) -> Callable[[Checker], Checker]:
+    """Make a function the checker of an :class:`Exercise`; it is returned unchanged.
 
     Examples
     --------
-    >>> exercise("activations.elu", title="ELU", level="trivial", minutes=5)
+    >>> exercise("activations.elu", "ELU", "trivial", 5)
     Traceback (most recent call last):
     ...
     ValueError: exercise 'activations.elu' has the level 'trivial'; there are easy, medium, hard

@@ -35,60 +35,29 @@ _Judged = tuple[bool, str | None, str]
 
 @dataclass(frozen=True)
 class Mark:
-    """What came out for one exercise.
-
-    Parameters
-    ----------
-    name, title, level, minutes : str, str, str, int
-        The exercise, as in the book.
-    score : int
-        1 if the last answer that the notebook had checked is right, else 0.
-    mistake : str or None
-        The name of the mistake; ``"not-yet"`` if there was no answer; None if it is right.
-    hint : str
-        What the learner was told.
-    """
+    """What came out for one exercise."""
 
     name: str
     title: str
     level: str
     minutes: int
-    score: int
-    mistake: str | None
+    score: int  # 1 if the last answer that the notebook had checked is right, else 0
+    mistake: str | None  # its name; "not-yet" if there was no answer; None if it is right
     hint: str
 
 
 @dataclass(frozen=True)
 class Grade:
-    """What came out for one notebook.
+    """What came out for one notebook."""
 
-    Parameters
-    ----------
-    file : str
-        Its path, as given.
-    marks : tuple of Mark
-        One for each exercise of the chapters whose exercises it has, also those it left out.
-    errors : tuple of str
-        The cells that failed: ``"cell 7: ZeroDivisionError: division by zero"``.
-    stopped : str or None
-        Why the run ended before the last cell; what was checked until then counts.
-    """
-
-    file: str
-    marks: tuple[Mark, ...]
-    errors: tuple[str, ...] = ()
-    stopped: str | None = None
+    file: str  # as given
+    marks: tuple[Mark, ...]  # of all exercises of the chapters concerned, also those left out
+    errors: tuple[str, ...] = ()  # "cell 7: ZeroDivisionError: division by zero"
+    stopped: str | None = None  # why the run ended before the last cell
 
     @property
     def total(self) -> int:
-        """How many exercises are right.
-
-        Examples
-        --------
-        >>> mark = Mark("activations.elu", "ELU with its alpha", "easy", 10, 1, None, "")
-        >>> Grade("mine.ipynb", (mark,)).total
-        1
-        """
+        """How many exercises are right."""
         return sum(mark.score for mark in self.marks)
 
 

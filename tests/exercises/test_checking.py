@@ -11,7 +11,7 @@ import pytest
 import course_lib
 from course_lib import exercises
 from course_lib.exercises import Exercise, Mistake, Verdict
-from course_lib.exercises.answers import agree, array, call, call_in_place, number, same
+from course_lib.exercises.answers import agree, array, call, number, same
 from course_lib.exercises.exercise import exercise
 
 
@@ -99,13 +99,13 @@ def test_an_unknown_name_is_told_the_closest(name: str) -> None:
     ("name", "options", "message"),
     [
         (
-            "test_exercises.a",
+            "test_checking.a",
             {"level": "huge"},
             "has the level 'huge'; there are easy, medium, hard",
         ),
-        ("test_exercises.a", {"minutes": 0}, "takes 0 minutes; write at least 1"),
-        ("losses.a", {}, "stands in test_exercises.py; name it 'test_exercises.<exercise>'"),
-        ("test_exercises.a.b", {}, "name it 'test_exercises.<exercise>'"),
+        ("test_checking.a", {"minutes": 0}, "takes 0 minutes; write at least 1"),
+        ("losses.a", {}, "stands in test_checking.py; name it 'test_checking.<exercise>'"),
+        ("test_checking.a.b", {}, "name it 'test_checking.<exercise>'"),
     ],
 )
 def test_an_exercise_that_cannot_be_is_refused(
@@ -119,10 +119,10 @@ def test_an_exercise_that_cannot_be_is_refused(
 def test_two_exercises_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second would replace the first in silence."""
     monkeypatch.setattr("course_lib.exercises.exercise._EXERCISES", {})
-    head = exercise("test_exercises.a", title="T", level="easy", minutes=5)
+    head = exercise("test_checking.a", title="T", level="easy", minutes=5)
     head(_raises)
     head(_raises)  # the same again, as when a module is loaded anew
-    with pytest.raises(ValueError, match="two exercises 'test_exercises.a'"):
+    with pytest.raises(ValueError, match="two exercises 'test_checking.a'"):
         head(_mistake)
 
 
@@ -188,14 +188,6 @@ def test_a_mistake_raised_by_a_helper_of_the_checker_passes_through() -> None:
         raise Mistake("asked-too-much", "Once is enough.")
 
     assert _mistake(call, lambda f: f(1), spy)[0] == "asked-too-much"
-
-
-def test_call_in_place_returns_the_changed_copies() -> None:
-    """For tasks whose answer is what they leave behind."""
-    z = np.ones(2)
-    (changed,) = call_in_place(_double, z)
-    assert changed.tolist() == [2, 2] and z.tolist() == [1, 1]
-    assert _mistake(call_in_place, lambda x: None, z)[0] == "not-yet"
 
 
 def test_numbers_and_arrays_are_recognised() -> None:

@@ -16,7 +16,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("activations.elu", title="ELU with its alpha", level="easy", minutes=10)
+@exercise("activations.elu", "ELU with its alpha", "easy", 10)
 def elu(answer: Any) -> None:
     """Compare with ELU on both sides of zero, for an alpha that is not 1, and close to zero."""
     z = np.array([[-2.0, -0.5, 0.0], [3.0, -30.0, 0.25]])
@@ -38,7 +38,7 @@ def elu(answer: Any) -> None:
         raise Mistake("digits-lost-near-zero", hint)
 
 
-@exercise("activations.softmax_backward", title="Back through softmax", level="medium", minutes=15)
+@exercise("activations.softmax_backward", "Back through softmax", "medium", 15)
 def softmax_backward(answer: Any) -> None:
     """Compare the gradient of three rows with the full Jacobian of each row times its dp."""
     rng = np.random.default_rng(0)
@@ -55,19 +55,12 @@ def softmax_backward(answer: Any) -> None:
          "The bracket is right; each of its entries is still to be weighed."),
     )  # fmt: skip
     if same(got, p * (dp - (p * dp).sum())) or same(got, p * (dp - (p * dp).sum(axis=0))):
-        hint = (
-            "The sum runs over the classes of one row, and each row has its own. Which axis is it?"
-        )
-        raise Mistake("rows-mixed", hint)
+        hint = "The sum runs over the classes of one row, and each row has its own."
+        raise Mistake("rows-mixed", f"{hint} Which axis is it?")
     agree(got, want, what="The gradient with respect to the scores")
 
 
-@exercise(
-    "activations.find_coupling",
-    title="Catch the softmax that couples its rows",
-    level="medium",
-    minutes=15,
-)
+@exercise("activations.find_coupling", "Catch the softmax that couples its rows", "medium", 15)
 def find_coupling(answer: Any) -> None:
     """Try the learner's test on softmaxes whose rows are, and are not, independent."""
     rows_seen: list[int] = []
@@ -83,27 +76,22 @@ def find_coupling(answer: Any) -> None:
     if says(_softmax):
         raise Mistake("false-alarm", "You accuse a softmax that treats each row on its own.")
     if says(lambda z: _softmax(z / 2)):
-        hint = (
-            "You accuse a softmax with the temperature 2. Its values differ from softmax at 1, but"
-        )
-        raise Mistake("compared-with-a-formula", f"{hint} its rows do not know of each other.")
+        hint = "You accuse a softmax with the temperature 2. Its values differ from softmax at 1,"
+        raise Mistake("compared-with-a-formula", f"{hint} but its rows do not know of each other.")
     by_sum = says(lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum())
     by_maximum = says(_coupled_by_maximum)
     if not (by_sum and by_maximum) and max(rows_seen, default=1) < 2:
-        hint = (
-            "You call it with one row at a time. With one row there is nobody to be coupled with."
-        )
-        raise Mistake("one-row-only", hint)
+        hint = "You call it with one row at a time."
+        raise Mistake("one-row-only", f"{hint} With one row there is nobody to be coupled with.")
     if not by_sum:
-        raise Mistake(
-            "sum-not-noticed", "A softmax that divides by the sum of the batch gets away."
-        )
+        hint = "A softmax that divides by the sum of the batch gets away."
+        raise Mistake("sum-not-noticed", hint)
     if not by_maximum:
         hint = "A softmax with one maximum for the batch gets away: your rows are too much alike."
         raise Mistake("rows-too-calm", hint)
 
 
-@exercise("activations.temperature", title="The slope of a temperature", level="hard", minutes=25)
+@exercise("activations.temperature", "The slope of a temperature", "hard", 25)
 def temperature(answer: Any) -> None:
     """Compare the derivative with a complex step, which has no rounding error."""
     rng = np.random.default_rng(1)

@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("applications.bits", title="The price of a word", level="easy", minutes=10)
+@exercise("applications.bits", "The price of a word", "easy", 10)
 def bits(answer: Any) -> None:
     """Compute bits per letter of a word whose letters had unequal probabilities."""
     p = np.array([0.5, 0.125, 0.25, 0.03])
@@ -32,9 +32,7 @@ def bits(answer: Any) -> None:
     agree(got, price.mean(), what="The price per letter", inputs={"p": p})
 
 
-@exercise(
-    "applications.embedding_gradient", title="Back into the table", level="medium", minutes=15
-)
+@exercise("applications.embedding_gradient", "Back into the table", "medium", 15)
 def embedding_gradient(answer: Any) -> None:
     """Send a gradient back to a table of five rows, of which one is used three times."""
     ids = np.array([[1, 3], [1, 0], [4, 1]])
@@ -54,7 +52,7 @@ def embedding_gradient(answer: Any) -> None:
     agree(got, want, what="The gradient of the table")
 
 
-@exercise("applications.conv1d", title="A convolution over a sequence", level="medium", minutes=20)
+@exercise("applications.conv1d", "A convolution over a sequence", "medium", 20)
 def conv1d(answer: Any) -> None:
     """Slide filters of size 3 that are not symmetric over two channels."""
     rng = np.random.default_rng(0)
@@ -81,7 +79,7 @@ def conv1d(answer: Any) -> None:
     agree(call(answer, x[:1, :3], w), want[:1, :1], what="The output for a sequence of length 3")
 
 
-@exercise("applications.both_strands", title="Both strands of DNA", level="hard", minutes=30)
+@exercise("applications.both_strands", "Both strands of DNA", "hard", 30)
 def both_strands(answer: Any) -> None:
     """Plant a motif forwards, backwards, complemented, and both; compare all scores."""
     rng = np.random.default_rng(1)

@@ -17,7 +17,7 @@ from course_lib.exercises.verdict import Mistake
 Arrays = NDArray[Any]
 
 
-@exercise("async_local_compressed.feedback", title="Late, not lost", level="easy", minutes=10)
+@exercise("async_local_compressed.feedback", "Late, not lost", "easy", 10)
 def feedback(answer: Any) -> None:
     """Compare two steps of the largest entries with feedback, worked out with a sort."""
     residual = np.array([0.5, -2.0, 0.25, 3.0, -0.125])
@@ -33,10 +33,8 @@ def feedback(answer: Any) -> None:
         raise Mistake("sign-counts", hint)
     agree(sent, want, what="What is sent", inputs={"gradient + residual": v})
     if same(owed, gradient - want):
-        hint = (
-            "The new residual is what was to be sent, less what was: gradient AND residual count."
-        )
-        raise Mistake("old-residual-dropped", hint)
+        hint = "The new residual is what was to be sent, less what was:"
+        raise Mistake("old-residual-dropped", f"{hint} gradient AND residual count.")
     if same(owed, residual + v - want):
         hint = "The old residual is in the vector already. You add it a second time."
         raise Mistake("residual-twice", hint)
@@ -55,7 +53,7 @@ def _largest(v: Arrays, k: int) -> Arrays:
     return np.array([v[i] if i in order else 0.0 for i in range(len(v))])
 
 
-@exercise("async_local_compressed.finish", title="When is it over?", level="medium", minutes=20)
+@exercise("async_local_compressed.finish", "When is it over?", "medium", 20)
 def finish(answer: Any) -> None:
     """Compare with the rule played through, for several stalenesses."""
     times = np.array(
@@ -91,9 +89,7 @@ def _finish(times: Arrays, s: int, *, lag: int = 1) -> float:
     return float(ends[:, -1].max())
 
 
-@exercise(
-    "async_local_compressed.power_step", title="One step of PowerSGD", level="hard", minutes=30
-)
+@exercise("async_local_compressed.power_step", "One step of PowerSGD", "hard", 30)
 def power_step(answer: Any) -> None:
     """Compare with the projection of the summed matrix onto the range of P, by least squares."""
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("backpropagation.neuron", title="One neuron, by hand", level="easy", minutes=10)
+@exercise("backpropagation.neuron", "One neuron, by hand", "easy", 10)
 def neuron(answer: Any) -> None:
     """Compare with a complex step, for a neuron with three inputs."""
     x, w, b, y = np.array([1.5, -0.5, 2.0]), np.array([0.4, 0.3, -0.2]), 0.1, 1.0
@@ -39,7 +39,7 @@ def neuron(answer: Any) -> None:
     agree(db, slope, what="db")
 
 
-@exercise("backpropagation.layer", title="The way back through a layer", level="medium", minutes=20)
+@exercise("backpropagation.layer", "The way back through a layer", "medium", 20)
 def layer(answer: Any) -> None:
     """Compare with sums over single rows and units, written out."""
     rng = np.random.default_rng(0)
@@ -58,20 +58,17 @@ def layer(answer: Any) -> None:
             raise Mistake(name, hint)
     want = sum(np.outer(x[i], dz[i]) for i in range(5))
     if same(dW, want / 5) or same(db, dz.mean(axis=0)):
-        hint = (
-            "A mean over the rows was taken. The division by N is part of the loss, and so of da."
-        )
-        raise Mistake("divided-again", hint)
+        hint = "A mean over the rows was taken. The division by N is part of the loss,"
+        raise Mistake("divided-again", f"{hint} and so of da.")
     agree(dW, want, what="dW")
     if same(db, np.full(3, dz.sum())):
-        raise Mistake(
-            "bias-summed-over-units", "Each unit has its own bias: sum over the rows only."
-        )
+        hint = "Each unit has its own bias: sum over the rows only."
+        raise Mistake("bias-summed-over-units", hint)
     agree(db, [sum(dz[i, j] for i in range(5)) for j in range(3)], what="db")
     agree(dx, np.array([[W[k] @ dz[i] for k in range(4)] for i in range(5)]), what="dx")
 
 
-@exercise("backpropagation.order", title="In which order?", level="medium", minutes=20)
+@exercise("backpropagation.order", "In which order?", "medium", 20)
 def order(answer: Any) -> None:
     """Walk the order that was found, and look whether each derivative was complete."""
     for made_from in (
@@ -91,9 +88,8 @@ def order(answer: Any) -> None:
             raise Mistake("not-below-the-result", hint)
         missing = {name for name in made_from if name != "unused"} - set(names)
         if missing:
-            raise Mistake(
-                "left-out", f"{case} These never get a turn: {', '.join(sorted(missing))}."
-            )
+            hint = f"{case} These never get a turn: {', '.join(sorted(missing))}."
+            raise Mistake("left-out", hint)
         if names[-1] == result:
             hint = f"{case} That is the order for the values. Derivatives flow the other way."
             raise Mistake("values-first", hint)
@@ -106,7 +102,7 @@ def order(answer: Any) -> None:
             done.add(name)
 
 
-@exercise("backpropagation.shortcut", title="A layer with a shortcut", level="hard", minutes=30)
+@exercise("backpropagation.shortcut", "A layer with a shortcut", "hard", 30)
 def shortcut(answer: Any) -> None:
     """Compare with complex steps through the forward pass."""
     rng = np.random.default_rng(1)

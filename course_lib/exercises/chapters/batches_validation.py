@@ -18,9 +18,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise(
-    "batches_validation.samples_needed", title="Enough to tell them apart", level="easy", minutes=10
-)
+@exercise("batches_validation.samples_needed", "Enough to tell them apart", "easy", 10)
 def samples_needed(answer: Any) -> None:
     """Compare with the smallest n whose standard error of the difference is small enough."""
     for a, b, z in ((0.9, 0.93, 2), (0.62, 0.57, 3), (0.99, 0.983, 2)):
@@ -45,10 +43,7 @@ def samples_needed(answer: Any) -> None:
         agree(got, want, what="The number of samples", inputs={"a": a, "b": b, "errors": z})
 
 
-@exercise(
-    "batches_validation.grouped_folds", title="Folds that keep patients whole",
-    level="medium", minutes=20,
-)  # fmt: skip
+@exercise("batches_validation.grouped_folds", "Folds that keep patients whole", "medium", 20)
 def grouped_folds(answer: Any) -> None:
     """Check what folds must be, for patients whose rows are scattered over the file."""
     rng = np.random.default_rng(0)
@@ -100,7 +95,7 @@ def _pair(found: Any, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return rest, fold
 
 
-@exercise("batches_validation.find_leak", title="Does anything leak?", level="medium", minutes=20)
+@exercise("batches_validation.find_leak", "Does anything leak?", "medium", 20)
 def find_leak(answer: Any) -> None:
     """Try the learner's test on a pipeline without a leak, and on three with one."""
     ask(
@@ -120,9 +115,7 @@ def find_leak(answer: Any) -> None:
     )  # fmt: skip
 
 
-@exercise(
-    "batches_validation.leave_one_out", title="Leave one out, train once", level="hard", minutes=35
-)
+@exercise("batches_validation.leave_one_out", "Leave one out, train once", "hard", 35)
 def leave_one_out(answer: Any) -> None:
     """Compare with as many fits as there are samples, each without one of them."""
     for seed, n, d in ((0, 20, 3), (1, 9, 2)):

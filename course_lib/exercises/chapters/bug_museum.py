@@ -20,7 +20,7 @@ from course_lib.network import mlp
 _Case = tuple[Any, bool, str, str]
 
 
-@exercise("bug_museum.right_labels", title="Each row its own label", level="easy", minutes=10)
+@exercise("bug_museum.right_labels", "Each row its own label", "easy", 10)
 def right_labels(answer: Any) -> None:
     """Five rows, three classes, labels that are not in order and do not cover all rows evenly."""
     p = np.array([[5, 3, 2], [1, 8, 1], [2, 2, 6], [4, 5, 1], [7, 1, 2]]) / 10.0
@@ -39,7 +39,7 @@ def right_labels(answer: Any) -> None:
     agree(got, want, what="The loss")
 
 
-@exercise("bug_museum.combine", title="Means of unequal shards", level="medium", minutes=15)
+@exercise("bug_museum.combine", "Means of unequal shards", "medium", 15)
 def combine(answer: Any) -> None:
     """Three ranks with 7, 2 and 3 rows; then a rank whose mean is nan because it has no rows."""
     rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def combine(answer: Any) -> None:
     agree(got, rows.mean(axis=0), what="The gradient with an empty shard")
 
 
-@exercise("bug_museum.same_bits", title="To the last bit", level="medium", minutes=15)
+@exercise("bug_museum.same_bits", "To the last bit", "medium", 15)
 def same_bits(answer: Any) -> None:
     """Replicas that are equal, off by one bit, nan, of signed zeros, and of two types."""
     one = np.array([0.1, -2.5, 1e300, 0.0])
@@ -134,7 +134,7 @@ def _first_row(theta: Array, x: Array, y: Array) -> tuple[float, Array]:
     return loss, g
 
 
-@exercise("bug_museum.examiner", title="Write the examiner", level="hard", minutes=30)
+@exercise("bug_museum.examiner", "Write the examiner", "hard", 30)
 def examiner(answer: Any) -> None:
     """Two programs whose gradient is right, and six whose gradient is not."""
     programs: list[_Case] = [

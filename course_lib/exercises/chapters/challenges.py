@@ -15,9 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise(
-    "challenges.quantise", title="Round to a few bits, unit by unit", level="easy", minutes=10
-)
+@exercise("challenges.quantise", "Round to a few bits, unit by unit", "easy", 10)
 def quantise(answer: Any) -> None:
     """Compare with a loop over the entries; the columns differ in size, and one is zero."""
     W = np.random.default_rng(0).normal(size=(5, 4)) * [1.0, 30.0, 0.0, 0.1]
@@ -49,12 +47,7 @@ def quantise(answer: Any) -> None:
     agree(q, want, what="q")
 
 
-@exercise(
-    "challenges.importance",
-    title="Permutation importance for any model",
-    level="medium",
-    minutes=15,
-)
+@exercise("challenges.importance", "Permutation importance for any model", "medium", 15)
 def importance(answer: Any) -> None:
     """Look at what the score is asked for: one column shuffled, the rest as it was."""
     rng = np.random.default_rng(0)
@@ -114,7 +107,7 @@ def _shuffled_column(
     return int(changed[0])
 
 
-@exercise("challenges.distil", title="The gradient of a student", level="hard", minutes=20)
+@exercise("challenges.distil", "The gradient of a student", "hard", 20)
 def distil(answer: Any) -> None:
     """Compare with the complex-step derivative of the loss, which has no rounding error."""
     rng = np.random.default_rng(2)

@@ -13,7 +13,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("clusters.blas_threads", title="How many threads are left?", level="easy", minutes=10)
+@exercise("clusters.blas_threads", "How many threads are left?", "easy", 10)
 def blas_threads(answer: Any) -> None:
     """Cores that divide, that do not, and that are too few."""
     for cores, workers, threads in ((16, 4, 1), (16, 4, 2), (10, 3, 1), (4, 4, 1), (4, 3, 2)):
@@ -33,7 +33,7 @@ def blas_threads(answer: Any) -> None:
         raise Mistake("wrong-values", f"{where}: expected {want}, got {got:g}.")
 
 
-@exercise("clusters.open_doors", title="Find the open doors", level="medium", minutes=20)
+@exercise("clusters.open_doors", "Find the open doors", "medium", 20)
 def open_doors(answer: Any) -> None:
     """Eight command lines of a scheduler, from wide open to closed."""
     host, quiet = ["--host", "10.0.0.5"], ["--dashboard-address", "127.0.0.1:0"]
@@ -63,7 +63,7 @@ def open_doors(answer: Any) -> None:
         raise Mistake("stops-at-the-first", hint)
 
 
-@exercise("clusters.cheapest", title="In time, for the least money", level="medium", minutes=20)
+@exercise("clusters.cheapest", "In time, for the least money", "medium", 20)
 def cheapest(answer: Any) -> None:
     """Try deadlines that bind, that do not, and that nobody can meet."""
     seconds = {1: 1.0, 2: 0.55, 4: 0.3, 8: 0.2, 16: 0.19}
@@ -89,7 +89,7 @@ def cheapest(answer: Any) -> None:
         raise Mistake("not-the-cheapest", f"{where}: expected {want}, got {got:g}.")
 
 
-@exercise("clusters.expected_hours", title="A day that takes longer", level="hard", minutes=35)
+@exercise("clusters.expected_hours", "A day that takes longer", "hard", 35)
 def expected_hours(answer: Any) -> None:
     """Rare and frequent losses, against the exact expectation and the typical shortcuts."""
     cases = (

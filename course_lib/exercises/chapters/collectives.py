@@ -57,7 +57,7 @@ class _Noted:
         return array
 
 
-@exercise("collectives.fastest", title="Which all-reduce?", level="easy", minutes=10)
+@exercise("collectives.fastest", "Which all-reduce?", "easy", 10)
 def fastest(answer: Any) -> None:
     """Compare the choice with the model of a channel, for eight pairs of ranks and bytes."""
     alpha, beta = 1e-3, 1e-8
@@ -77,8 +77,8 @@ def fastest(answer: Any) -> None:
         raise Mistake("one-trip-only", hint)
     for (p, n), right, name in zip(cases, want, got, strict=True):
         if name != right:
-            hint = f"{p} ranks, {n:g} bytes, alpha {alpha:g}, beta {beta:g}: {right} is faster"
-            raise Mistake("wrong-choice", f"{hint} than {name}.")
+            hint = f"{p} ranks, {n:g} bytes, alpha {alpha:g}, beta {beta:g}:"
+            raise Mistake("wrong-choice", f"{hint} {right} is faster than {name}.")
 
 
 def _choices(
@@ -93,7 +93,7 @@ def _choices(
     return chosen
 
 
-@exercise("collectives.reduce", title="A reduction along a tree", level="medium", minutes=20)
+@exercise("collectives.reduce", "A reduction along a tree", "medium", 20)
 def reduce(answer: Any) -> None:
     """Look at rank 0's sum, and at who sends how much to whom, for one to eight ranks."""
     for p in (1, 2, 4, 8, 3, 5, 6, 7):
@@ -105,10 +105,8 @@ def reduce(answer: Any) -> None:
         if np.array_equal(got, _summand(0)) and p > 1:
             raise Mistake("sum-not-kept", "Rank 0 returns its own summand, not the sum.")
         if p & (p - 1) and not np.allclose(got, total):
-            hint = (
-                f"Right for powers of two, but among {p} ranks a summand is lost, or added twice."
-            )
-            raise Mistake("powers-of-two-only", hint)
+            hint = f"Right for powers of two, but among {p} ranks a summand is lost,"
+            raise Mistake("powers-of-two-only", f"{hint} or added twice.")
         agree(got, total, what=f"The sum of {p} ranks")
         rounds = (p - 1).bit_length()
         if to_root > rounds:
@@ -140,7 +138,7 @@ def _summand(rank: int) -> NDArray[Any]:
     return np.array([10.0**rank, rank + 1.0, 0.5])
 
 
-@exercise("collectives.halving", title="Reduce-scatter in few rounds", level="hard", minutes=30)
+@exercise("collectives.halving", "Reduce-scatter in few rounds", "hard", 30)
 def halving(answer: Any) -> None:
     """Look at every rank's part, at the rounds and at the bytes, for one to eight ranks."""
     n = 16
@@ -161,10 +159,8 @@ def halving(answer: Any) -> None:
             agree(got[rank], parts[rank], what=f"Part {rank} of {p}")
         for rank, (_, sent) in enumerate(found):
             if sum(size for _, size in sent) > n * (p - 1) // p:
-                hint = (
-                    f"Among {p} ranks, rank {rank} sends {sum(s for _, s in sent)} of {n} numbers;"
-                )
-                raise Mistake("too-much-sent", f"{hint} {n * (p - 1) // p} are enough.")
+                hint = f"Among {p} ranks, rank {rank} sends {sum(s for _, s in sent)} of {n}"
+                raise Mistake("too-much-sent", f"{hint} numbers; {n * (p - 1) // p} are enough.")
             if len(sent) > (p - 1).bit_length():
                 hint = (
                     f"{len(sent)} messages from rank {rank} of {p}: as many as a ring. Send larger"

@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import NOT_YET, Mistake
 
 
-@exercise("concepts.steps", title="Count the steps", level="easy", minutes=10)
+@exercise("concepts.steps", "Count the steps", "easy", 10)
 def steps(answer: Any) -> None:
     """Compare with batches that are cut one by one, for full and for short last batches."""
     for n, size, epochs in ((14, 5, 200), (64, 32, 3), (5, 32, 4)):
@@ -40,7 +40,7 @@ def steps(answer: Any) -> None:
         agree(got, want, what=f"(steps, last batch) for {case}")
 
 
-@exercise("concepts.two_bugs", title="Two bugs in a training loop", level="medium", minutes=15)
+@exercise("concepts.two_bugs", "Two bugs in a training loop", "medium", 15)
 def two_bugs(answer: Any) -> None:
     """Compare with loops that have one, both or none of the two bugs."""
     samples = [(0.5, 1.0), (-1.0, 2.0), (2.0, 0.5), (1.5, -1.0), (-0.5, 0.25)]
@@ -61,7 +61,7 @@ def two_bugs(answer: Any) -> None:
     agree(got, _trained(samples, every, True), what="(w, b) after three epochs")
 
 
-@exercise("concepts.turns", title="How many turns?", level="medium", minutes=20)
+@exercise("concepts.turns", "How many turns?", "medium", 20)
 def turns(answer: Any) -> None:
     """Compare with the error followed turn by turn; it can jump, stop at once or never shrink."""
     got = number(call(answer, 0.04, 3.0, 1e-3), "The number of turns")
@@ -92,7 +92,7 @@ def turns(answer: Any) -> None:
             raise Mistake(name, text)
 
 
-@exercise("concepts.gradient", title="Another activation", level="hard", minutes=25)
+@exercise("concepts.gradient", "Another activation", "hard", 25)
 def gradient(answer: Any) -> None:
     """Compare with a complex step through the printed formula of the loss."""
     rng = np.random.default_rng(0)

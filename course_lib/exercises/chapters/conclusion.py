@@ -19,7 +19,7 @@ from course_lib.exercises.verdict import Mistake
 NAMES = ("W1", "b1", "W2", "b2")
 
 
-@exercise("conclusion.forward", title="A network of your own", level="easy", minutes=10)
+@exercise("conclusion.forward", "A network of your own", "easy", 10)
 def forward(answer: Any) -> None:
     """Compare the logits with sums over the single units."""
     params, x, _ = _problem()
@@ -43,7 +43,7 @@ def forward(answer: Any) -> None:
     agree(got, want, what="z")
 
 
-@exercise("conclusion.gradient", title="Its gradient, by hand", level="medium", minutes=25)
+@exercise("conclusion.gradient", "Its gradient, by hand", "medium", 25)
 def gradient(answer: Any) -> None:
     """Compare with complex steps, for a denominator that is not the number of rows."""
     params, x, y = _problem()
@@ -88,7 +88,7 @@ def gradient(answer: Any) -> None:
         agree(got, exact, what=f"d{name}", rtol=1e-8, atol=1e-11)
 
 
-@exercise("conclusion.together", title="Train it on several ranks", level="hard", minutes=30)
+@exercise("conclusion.together", "Train it on several ranks", "hard", 30)
 def together(answer: Any) -> None:
     """Compare three ranks with the serial training, for batches of 8, 8 and 2 rows."""
     params, x, y = _problem(rows=18)

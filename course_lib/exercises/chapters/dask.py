@@ -16,7 +16,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("dask.steps_per_task", title="How much to put into a task", level="easy", minutes=10)
+@exercise("dask.steps_per_task", "How much to put into a task", "easy", 10)
 def steps_per_task(answer: Any) -> None:
     """Compare with a search for the smallest number of steps that wastes little enough."""
     for step, overhead, share in ((0.0002, 0.001, 0.93), (0.003, 0.005, 0.91), (0.5, 0.001, 0.7)):
@@ -75,7 +75,7 @@ class _Client:
         return [future.result() for future in list(futures)]
 
 
-@exercise("dask.throw_dice", title="Throw dice on a cluster", level="medium", minutes=15)
+@exercise("dask.throw_dice", "Throw dice on a cluster", "medium", 15)
 def throw_dice(answer: Any) -> None:
     """Give a client that knows keys as Dask does, and watch when the answer waits."""
     client, n = _Client(), 12
@@ -101,7 +101,7 @@ def throw_dice(answer: Any) -> None:
     agree(got, list(range(1, n + 1)), what="The list of throws")
 
 
-@exercise("dask.block_std", title="A standard deviation in blocks", level="medium", minutes=25)
+@exercise("dask.block_std", "A standard deviation in blocks", "medium", 25)
 def block_std(answer: Any) -> None:
     """Give blocks of unequal height, then the same far from zero; NumPy sees all rows at once."""
     hint = "Give the check the pair (summarise, combine)."
@@ -144,7 +144,7 @@ def _numbers(note: Any) -> int:
     return int(np.size(note))
 
 
-@exercise("dask.busy_scheduler", title="When the scheduler is the limit", level="hard", minutes=30)
+@exercise("dask.busy_scheduler", "When the scheduler is the limit", "hard", 30)
 def busy_scheduler(answer: Any) -> None:
     """Compare with a simulation in which tasks are handed out one after the other."""
     for n, p, work, order in ((42, 4, 0.1, 0.01), (40, 16, 0.1, 0.01), (7, 3, 0.02, 0.05),

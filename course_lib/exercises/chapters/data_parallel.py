@@ -21,7 +21,7 @@ from course_lib.exercises.verdict import Mistake
 from course_lib.parallel.comm import Comm
 
 
-@exercise("data_parallel.rows_to_pay", title="Rows until it pays", level="easy", minutes=10)
+@exercise("data_parallel.rows_to_pay", "Rows until it pays", "easy", 10)
 def rows_to_pay(answer: Any) -> None:
     """Compare the smallest batch for three pairs of times, one of them a draw, and one rank."""
     # Times that binary fractions hold exactly, so that a draw is a draw.
@@ -46,9 +46,7 @@ def rows_to_pay(answer: Any) -> None:
         raise Mistake("one-rank-wins", "A single rank never beats itself. What does 1 - 1/p say?")
 
 
-@exercise(
-    "data_parallel.with_penalty", title="A penalty on several ranks", level="medium", minutes=15
-)
+@exercise("data_parallel.with_penalty", "A penalty on several ranks", "medium", 15)
 def with_penalty(answer: Any) -> None:
     """Add up what one to four ranks contribute, and compare with the serial gradient."""
     rng = np.random.default_rng(6)
@@ -78,7 +76,7 @@ def with_penalty(answer: Any) -> None:
         agree(got, data + decay * theta, what=f"The sum over {size} ranks")
 
 
-@exercise("data_parallel.weighted_rows", title="Rows of unequal weight", level="medium", minutes=20)
+@exercise("data_parallel.weighted_rows", "Rows of unequal weight", "medium", 20)
 def weighted_rows(answer: Any) -> None:
     """Compare the weighted mean on each rank, also where ranks have one row or none."""
     rng = np.random.default_rng(7)
@@ -127,7 +125,7 @@ def weighted_rows(answer: Any) -> None:
             agree(got, want, what=f"What rank {rank} of {len(counts)} returns")
 
 
-@exercise("data_parallel.unequal_ranks", title="A slow colleague", level="hard", minutes=30)
+@exercise("data_parallel.unequal_ranks", "A slow colleague", "hard", 30)
 def unequal_ranks(answer: Any) -> None:
     """Compare the time of the slowest rank with the best possible, for five teams."""
     for n, speeds in _TEAMS:

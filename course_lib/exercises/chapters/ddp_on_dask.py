@@ -15,9 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise(
-    "ddp_on_dask.scale", title="The number to call backward on", level="easy", minutes=10
-)  # fmt: skip
+@exercise("ddp_on_dask.scale", "The number to call backward on", "easy", 10)
 def scale(answer: Any) -> None:
     """Three ranks with 4, 2 and no rows: the average of their numbers is the global mean."""
     losses = [np.array([1.0, 2.0, 3.0, 5.0]), np.array([10.0, 30.0]), np.zeros(0)]
@@ -41,7 +39,7 @@ def scale(answer: Any) -> None:
     agree(got, want, what="The number of each rank")
 
 
-@exercise("ddp_on_dask.share", title="Rows without padding", level="medium", minutes=15)
+@exercise("ddp_on_dask.share", "Rows without padding", "medium", 15)
 def share(answer: Any) -> None:
     """Every row of a batch on one rank, once, and as even as can be; any cut is right."""
     for n, size in ((10, 4), (7, 3), (8, 2), (2, 3)):
@@ -68,10 +66,7 @@ def share(answer: Any) -> None:
             raise Mistake("uneven", hint)
 
 
-@exercise(
-    "ddp_on_dask.batch_statistics", title="The variance of a batch that nobody sees",
-    level="medium", minutes=20,
-)  # fmt: skip
+@exercise("ddp_on_dask.batch_statistics", "The variance of a batch that nobody sees", "medium", 20)
 def batch_statistics(answer: Any) -> None:
     """Shards of unequal size and level, against the statistics of all rows together."""
     rng = np.random.default_rng(0)
@@ -95,16 +90,12 @@ def batch_statistics(answer: Any) -> None:
         raise Mistake("divided-by-n-minus-one", hint)
     spread = (means - means.mean()) ** 2
     if same(got[1], (n * (variances + spread)).sum() / n.sum()):
-        hint = (
-            "The spread of the means is around the mean of ALL rows, not around their plain mean."
-        )
-        raise Mistake("around-the-wrong-mean", hint)
+        hint = "The spread of the means is around the mean of ALL rows,"
+        raise Mistake("around-the-wrong-mean", f"{hint} not around their plain mean.")
     agree(got[1], whole.var(), what="The variance")
 
 
-@exercise(
-    "ddp_on_dask.exchange_ends", title="When the last bucket is home", level="hard", minutes=30
-)
+@exercise("ddp_on_dask.exchange_ends", "When the last bucket is home", "hard", 30)
 def exchange_ends(answer: Any) -> None:
     """Gradients that fill one, several and no whole buckets; times that binary numbers hold."""
     cases = (

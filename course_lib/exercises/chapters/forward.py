@@ -18,7 +18,7 @@ from course_lib.network import mlp
 _Layers = list[tuple[NDArray[Any], NDArray[Any]]]
 
 
-@exercise("forward.place", title="Find a weight in theta", level="easy", minutes=10)
+@exercise("forward.place", "Find a weight in theta", "easy", 10)
 def place(answer: Any) -> None:
     """Compare with a theta that holds its own places, seen as matrices."""
     sizes = [4, 6, 3, 5]
@@ -46,7 +46,7 @@ def place(answer: Any) -> None:
         agree(got, want, what=what.capitalize())
 
 
-@exercise("forward.two_bugs", title="Rows that know of each other", level="medium", minutes=15)
+@exercise("forward.two_bugs", "Rows that know of each other", "medium", 15)
 def two_bugs(answer: Any) -> None:
     """Compare with programs that have one, both or none of the two bugs."""
     rng = np.random.default_rng(31)  # all four programs differ
@@ -66,7 +66,7 @@ def two_bugs(answer: Any) -> None:
     agree(got, own.argmax(axis=1), what="The class of the row")
 
 
-@exercise("forward.largest_batch", title="How many rows fit?", level="medium", minutes=20)
+@exercise("forward.largest_batch", "How many rows fit?", "medium", 20)
 def largest_batch(answer: Any) -> None:
     """Compare with the sizes of the arrays that a forward pass really keeps."""
     for sizes, itemsize, memory in (([64, 128, 96, 10], 4, 1_000_000), ([5, 7, 2], 8, 2_000)):
@@ -86,17 +86,15 @@ def largest_batch(answer: Any) -> None:
             if got == int(found) != int(exact):
                 raise Mistake(name, f"For {case} you answer {got:g}. {hint}")
         if got == int(exact) + 1 or got == exact:
-            hint = f"For {case} you answer {got:.6g}, but {exact:.2f} rows fit: whole rows, rounded"
-            raise Mistake("rounded-up", f"{hint} down.")
+            hint = f"For {case} you answer {got:.6g}, but {exact:.2f} rows fit: whole rows,"
+            raise Mistake("rounded-up", f"{hint} rounded down.")
         agree(got, int(exact), what=f"The number of rows for {case}")
     if number(call(answer, [64, 128, 10], 1_000, 4), "The number of rows") != 0:
-        hint = (
-            "If not even the parameters fit, no row does: the answer is 0, not a negative number."
-        )
-        raise Mistake("less-than-nothing", hint)
+        hint = "If not even the parameters fit, no row does: the answer is 0,"
+        raise Mistake("less-than-nothing", f"{hint} not a negative number.")
 
 
-@exercise("forward.flat_piece", title="The flat piece under a sample", level="hard", minutes=30)
+@exercise("forward.flat_piece", "The flat piece under a sample", "hard", 30)
 def flat_piece(answer: Any) -> None:
     """Compare with differences of the network, which are exact as long as no unit switches."""
     rng = np.random.default_rng(4)

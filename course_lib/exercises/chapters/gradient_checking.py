@@ -16,7 +16,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("gradient_checking.slopes", title="All slopes, by nudging", level="easy", minutes=10)
+@exercise("gradient_checking.slopes", "All slopes, by nudging", "easy", 10)
 def slopes(answer: Any) -> None:
     """Compare with the slopes of a function whose derivatives are known, for a coarse step."""
     theta, h, n = np.array([0.5, -1.0, 2.0]), 0.1, np.arange(1.0, 4.0)
@@ -37,13 +37,12 @@ def slopes(answer: Any) -> None:
     )  # fmt: skip
     moved = theta + np.tril(np.full((3, 3), h), -1)
     if same(got, [(f(m + e) - f(m - e)) / (2 * h) for m, e in zip(moved, steps, strict=True)]):
-        raise Mistake(
-            "not-moved-back", "From the second entry on, the ones before are still moved."
-        )
+        hint = "From the second entry on, the ones before are still moved."
+        raise Mistake("not-moved-back", hint)
     agree(got, (up - down) / (2 * h), what="The gradient")
 
 
-@exercise("gradient_checking.extrapolate", title="Better for free", level="medium", minutes=20)
+@exercise("gradient_checking.extrapolate", "Better for free", "medium", 20)
 def extrapolate(answer: Any) -> None:
     """Compare with the true slope, which polynomials up to the fourth degree must get exactly."""
     calls: list[float] = []
@@ -70,7 +69,7 @@ def extrapolate(answer: Any) -> None:
     agree(got, want, what="The slope", rtol=1e-8)
 
 
-@exercise("gradient_checking.diagnose", title="Name the illness", level="medium", minutes=20)
+@exercise("gradient_checking.diagnose", "Name the illness", "medium", 20)
 def diagnose(answer: Any) -> None:
     """Try right gradients, wrong factors in both directions, and vectors that point elsewhere."""
     n = np.random.default_rng(0).normal(size=12)
@@ -105,7 +104,7 @@ def diagnose(answer: Any) -> None:
             raise Mistake(name, f"{hint} Yours says {found!r} instead of {want!r}.")
 
 
-@exercise("gradient_checking.estimate", title="How wrong is it?", level="hard", minutes=30)
+@exercise("gradient_checking.estimate", "How wrong is it?", "hard", 30)
 def estimate(answer: Any) -> None:
     """Compare with the error of a gradient that is wrong by a known vector."""
     size, K = 60, 400
@@ -128,8 +127,8 @@ def estimate(answer: Any) -> None:
         hint = f"You called the loss {calls} times for {K} directions. Two calls each are enough."
         raise Mistake("too-many-passes", hint)
     if abs(math.sqrt(abs(got)) / want - 1) < 0.1:
-        hint = f"You find {got:.3g} where {want:.3g} is right. The mean of the squares estimates"
-        raise Mistake("root-missing", f"{hint} the SQUARED length.")
+        hint = f"You find {got:.3g} where {want:.3g} is right. The mean"
+        raise Mistake("root-missing", f"{hint} of the squares estimates the SQUARED length.")
     # Of 400 squared misses the root mean square is within 10 % of its expectation, nearly always.
     for factor, name, hint in (
         (1 / math.sqrt(size), "directions-of-length-one", "Do not shorten the directions."),
@@ -145,9 +144,7 @@ def estimate(answer: Any) -> None:
         if abs(got / (factor * want) - 1) < 0.1:
             raise Mistake(name, f"You find {got:.3g} where {want:.3g} is right. {hint}")
     if abs(got) < 0.2 * want:
-        hint = (
-            f"You find {got:.3g} where {want:.3g} is right. Misses of both signs cancel if added."
-        )
-        raise Mistake("misses-cancel", hint)
+        hint = f"You find {got:.3g} where {want:.3g} is right."
+        raise Mistake("misses-cancel", f"{hint} Misses of both signs cancel if added.")
     if abs(got / want - 1) > 0.1:
         raise Mistake("wrong-size", f"You find {got:.3g}; {want:.3g} is right, to a tenth of it.")

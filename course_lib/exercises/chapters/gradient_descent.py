@@ -14,7 +14,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("gradient_descent.two_rates", title="Two rates for a bowl", level="easy", minutes=10)
+@exercise("gradient_descent.two_rates", "Two rates for a bowl", "easy", 10)
 def two_rates(answer: Any) -> None:
     """Compare limit and best rate of two turned bowls with those of their eigenvalues."""
     for sides in ([0.5, 2.0, 6.0], [1.0, 9.0]):
@@ -42,12 +42,7 @@ def two_rates(answer: Any) -> None:
         agree(got, [2 / steep, 2 / (flat + steep)], what="(limit, best)", rtol=1e-6)
 
 
-@exercise(
-    "gradient_descent.noise_scale",
-    title="How large a batch is worth its price?",
-    level="medium",
-    minutes=20,
-)
+@exercise("gradient_descent.noise_scale", "How large a batch is worth its price?", "medium", 20)
 def noise_scale(answer: Any) -> None:
     """Compare with the solution of the two equations, for draws of two batch sizes each."""
     what = "The batch size"
@@ -88,7 +83,7 @@ def _solved(b: int, B: int, of_small: float, of_large: float) -> tuple[float, fl
     return float(noise), float(square)
 
 
-@exercise("gradient_descent.early_mover", title="Who moves too early?", level="medium", minutes=20)
+@exercise("gradient_descent.early_mover", "Who moves too early?", "medium", 20)
 def early_mover(answer: Any) -> None:
     """Try the learner's test on steps that are innocent, and on three that move too early."""
     steps = _Steps()
@@ -124,9 +119,7 @@ def early_mover(answer: Any) -> None:
     )  # fmt: skip
 
 
-@exercise(
-    "gradient_descent.best_rates", title="The best rate for every step", level="hard", minutes=30
-)
+@exercise("gradient_descent.best_rates", "The best rate for every step", "hard", 30)
 def best_rates(answer: Any) -> None:
     """Compare with the closed form of the greedy rates, found from 1 / E growing evenly."""
     for curvature, variance, error in ((0.5, 2.5, 4.0), (2.0, 1.0, 0.3)):
@@ -139,8 +132,8 @@ def best_rates(answer: Any) -> None:
         if same(got, np.full(12, 1 / curvature)):
             raise Mistake("noise-forgotten", "That is the best rate where there is no noise.")
         if same(got[:-1], want[1:]):
-            hint = "Your first rate belongs to the second step: you update the error before you use"
-            raise Mistake("one-step-ahead", f"{hint} it.")
+            hint = "Your first rate belongs to the second step:"
+            raise Mistake("one-step-ahead", f"{hint} you update the error before you use it.")
         root = np.sqrt(error)
         refuse(
             got[0],

@@ -16,9 +16,7 @@ from course_lib.exercises.answers import agree, array, ask, call, number, parts,
 from course_lib.exercises.exercise import exercise
 
 
-@exercise(
-    "initialisation.branch_scale", title="How loud may a branch be?", level="easy", minutes=10
-)
+@exercise("initialisation.branch_scale", "How loud may a branch be?", "easy", 10)
 def branch_scale(answer: Any) -> None:
     """Multiply up the growth of all blocks, for two depths, and compare with what is allowed."""
     for depth, growth in ((30, 3.0), (8, 5.0)):
@@ -51,7 +49,7 @@ def _slope(z: NDArray[Any], dy: NDArray[Any], gamma: NDArray[Any], eps: float, d
     return slopes(lambda moved: (dy * _batch_norm(moved, gamma, eps, ddof=ddof)).sum(), z)
 
 
-@exercise("initialisation.batch_norm", title="Back through a batch", level="medium", minutes=25)
+@exercise("initialisation.batch_norm", "Back through a batch", "medium", 25)
 def batch_norm(answer: Any) -> None:
     """Compare the three gradients with complex steps through the forward formula."""
     rng = np.random.default_rng(0)
@@ -97,10 +95,7 @@ def batch_norm(answer: Any) -> None:
     agree(dbeta, dy.sum(axis=0), what="dbeta", rtol=1e-6)
 
 
-@exercise(
-    "initialisation.keeps_size", title="Does this start keep its promise?",
-    level="medium", minutes=20,
-)  # fmt: skip
+@exercise("initialisation.keeps_size", "Does this start keep its promise?", "medium", 20)
 def keeps_size(answer: Any) -> None:
     """Try the learner's test on three starts that keep the size, and on five that do not."""
     not_normal = "You reject a start whose weights are not normal, but have the right variance. It "
@@ -147,7 +142,7 @@ def _critical(bias: float, slope_power: int = 2) -> float:
     return math.sqrt(gain_squared(low))
 
 
-@exercise("initialisation.critical_gain", title="On the edge of chaos", level="hard", minutes=35)
+@exercise("initialisation.critical_gain", "On the edge of chaos", "hard", 35)
 def critical_gain(answer: Any) -> None:
     """Compare with the gain at which chi is 1 at the fixed point, from sums over a fine grid."""
     square = float(_BELL @ np.tanh(_T) ** 2)

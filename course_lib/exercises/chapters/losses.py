@@ -16,7 +16,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("losses.shapes", title="One error per row", level="easy", minutes=10)
+@exercise("losses.shapes", "One error per row", "easy", 10)
 def shapes(answer: Any) -> None:
     """Compare with sums written out, for columns, flat targets and several outputs."""
     rng = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def shapes(answer: Any) -> None:
     agree(got, total / 12, what="The loss of outputs (4, 3)")
 
 
-@exercise("losses.quantile", title="A loss for the ninth out of ten", level="medium", minutes=15)
+@exercise("losses.quantile", "A loss for the ninth out of ten", "medium", 15)
 def quantile(answer: Any) -> None:
     """Compare loss and gradient with the two prices of an error, on both sides."""
     guess, truth, q = np.array([1.0, 4.0, -2.0, 0.5]), np.array([3.0, 1.0, -2.5, 0.75]), 0.9
@@ -62,13 +62,12 @@ def quantile(answer: Any) -> None:
         hint = "If the guess is too low, raising it lowers the loss: which sign has the slope?"
         raise Mistake("gradient-by-the-truth", hint)
     if same(slope, np.abs(want)):
-        raise Mistake(
-            "gradient-without-sign", "A slope that is never negative never raises a guess."
-        )
+        hint = "A slope that is never negative never raises a guess."
+        raise Mistake("gradient-without-sign", hint)
     agree(slope, want, what="The gradient", inputs=inputs)
 
 
-@exercise("losses.consistent", title="Test a stranger's loss", level="medium", minutes=20)
+@exercise("losses.consistent", "Test a stranger's loss", "medium", 20)
 def consistent(answer: Any) -> None:
     """Try the learner's test on two right losses and on three that are wrong in one factor."""
     ask(
@@ -86,7 +85,7 @@ def consistent(answer: Any) -> None:
     )  # fmt: skip
 
 
-@exercise("losses.smoothing", title="Not quite so sure", level="hard", minutes=30)
+@exercise("losses.smoothing", "Not quite so sure", "hard", 30)
 def smoothing(answer: Any) -> None:
     """Compare with minus the logarithms of the probabilities, and with their slopes."""
     rng = np.random.default_rng(0)
@@ -124,9 +123,8 @@ def smoothing(answer: Any) -> None:
     large = np.array([[1000.0, 0.0, -1000.0]])
     loss, gradient = call(answer, large, np.array([1]), eps)
     if not (np.isfinite(loss) and np.isfinite(gradient).all()):
-        raise Mistake(
-            "overflow", "For logits as large as 1000 it is not finite. Stay in logarithms."
-        )
+        hint = "For logits as large as 1000 it is not finite. Stay in logarithms."
+        raise Mistake("overflow", hint)
     agree(loss, 1000.0, what="The loss of the logits 1000, 0, -1000")
 
 

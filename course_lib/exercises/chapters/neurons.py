@@ -18,7 +18,7 @@ from course_lib.exercises.verdict import Mistake
 _CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
 
-@exercise("neurons.gate", title="Rain, but no umbrella", level="easy", minutes=5)
+@exercise("neurons.gate", "Rain, but no umbrella", "easy", 5)
 def gate(answer: Any) -> None:
     """Evaluate the neuron on the four corners, and name the gate that it is."""
     w1, w2, b = array(answer, "(w1, w2, b)", shape=(3,)).astype(float)
@@ -44,7 +44,7 @@ def gate(answer: Any) -> None:
     raise Mistake("first-input-ignored", "Yours fires with an umbrella, whether it rains or not.")
 
 
-@exercise("neurons.line", title="A neuron through two points", level="medium", minutes=15)
+@exercise("neurons.line", "A neuron through two points", "medium", 15)
 def line(answer: Any) -> None:
     """Compare with distances from the line, for slanted and upright lines on both sides."""
     for p, q, r in (([1, 2], [3, 1], [0, 0]), ([1, 2], [3, 1], [4, 4]), ([2, 0], [2, 5], [-1, 7])):
@@ -57,10 +57,8 @@ def line(answer: Any) -> None:
         if not w.any():
             raise Mistake("no-weights", "With both weights 0 there is no line.")
         if not np.isfinite(z).all():
-            hint = (
-                "For an upright line your numbers are not finite. Do without slopes and divisions"
-            )
-            raise Mistake("upright-line", f"{hint} by a difference of coordinates.")
+            hint = "For an upright line your numbers are not finite. Do without slopes and"
+            raise Mistake("upright-line", f"{hint} divisions by a difference of coordinates.")
         if same(abs(w @ along), np.linalg.norm(w) * np.linalg.norm(along)):
             hint = "Your weights point along the line. They should stand at right angles to it."
             raise Mistake("along-the-line", hint)
@@ -77,7 +75,7 @@ def line(answer: Any) -> None:
             raise Mistake("other-side", hint)
 
 
-@exercise("neurons.scaling", title="Undo the scaling", level="medium", minutes=15)
+@exercise("neurons.scaling", "Undo the scaling", "medium", 15)
 def scaling(answer: Any) -> None:
     """Compare the answers of the new neuron on raw inputs with those of the old on scaled ones."""
     w, b = np.array([2.0, -1.0, 0.5]), 0.25
@@ -101,7 +99,7 @@ def scaling(answer: Any) -> None:
     agree(got_b, b - shift, what="The bias")
 
 
-@exercise("neurons.circle", title="Learn it, or prove that nobody can", level="hard", minutes=30)
+@exercise("neurons.circle", "Learn it, or prove that nobody can", "hard", 30)
 def circle(answer: Any) -> None:
     """Try all truth tables of two and three inputs, and a task that takes many passes."""
     for inputs in (2, 3):

@@ -22,9 +22,7 @@ def _pair(value: Any, what: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-@exercise(
-    "numpy_network.found_and_right", title="Found, and rightly named", level="easy", minutes=10
-)
+@exercise("numpy_network.found_and_right", "Found, and rightly named", "easy", 10)
 def found_and_right(answer: Any) -> None:
     """Compare both shares of each class for a table with a class that is never answered."""
     table = np.array([[8, 2, 0, 0], [1, 6, 3, 0], [0, 0, 9, 0], [4, 0, 1, 0]])
@@ -48,7 +46,7 @@ def found_and_right(answer: Any) -> None:
     agree(got[1], named, what="The share rightly named", inputs={"confusion": table})
 
 
-@exercise("numpy_network.stopping", title="Where training stops", level="medium", minutes=15)
+@exercise("numpy_network.stopping", "Where training stops", "medium", 15)
 def stopping(answer: Any) -> None:
     """Compare the best epoch and the number of epochs run, for curves with traps."""
     curves = [
@@ -80,7 +78,7 @@ def stopping(answer: Any) -> None:
             raise Mistake("wrong-epochs", hint)
 
 
-@exercise("numpy_network.deeper", title="Any number of layers", level="medium", minutes=20)
+@exercise("numpy_network.deeper", "Any number of layers", "medium", 20)
 def deeper(answer: Any) -> None:
     """Compare the gradients of networks with one, three and four layers, two of them square."""
     for sizes in ([5, 3], [5, 4, 4, 3], [4, 4, 4, 4, 2]):
@@ -153,7 +151,7 @@ def _all_same(got: list[Any], want: list[Any]) -> bool:
     )
 
 
-@exercise("numpy_network.first_loss", title="Predict the first loss", level="hard", minutes=30)
+@exercise("numpy_network.first_loss", "Predict the first loss", "hard", 30)
 def first_loss(answer: Any) -> None:
     """Compare with the formula for two tables and numbers of classes; name a lost factor."""
     rng = np.random.default_rng(3)

@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("optimizers.triangle", title="Up and down in straight lines", level="easy", minutes=10)
+@exercise("optimizers.triangle", "Up and down in straight lines", "easy", 10)
 def triangle(answer: Any) -> None:
     """Compare the schedule with the two lines, before, between and after its corners."""
     for peak, up, steps in ((0.4, 4, 10), (0.3, 1, 7)):
@@ -76,7 +76,7 @@ _ADAMAX = {
 }
 
 
-@exercise("optimizers.adamax", title="Adam with a maximum", level="medium", minutes=15)
+@exercise("optimizers.adamax", "Adam with a maximum", "medium", 15)
 def adamax(answer: Any) -> None:
     """Run the learner's step on gradients of changing signs and sizes; compare the paths."""
     gradients = np.array([[1.0, 3.0], [-2.0, 0.5], [0.3, 0.1], [0.2, -4.0], [-0.1, 0.2]])
@@ -101,13 +101,11 @@ def adamax(answer: Any) -> None:
     zero = {"t": 0, "m": np.zeros(2), "u": np.zeros(2)}
     blank = call(answer, np.zeros(2), np.zeros(2), zero)[0]
     if not same(blank, np.zeros(2)):
-        hint = "A parameter whose gradient is always zero (a blank pixel) becomes nan. Where does"
-        raise Mistake("epsilon-left-out", f"{hint} epsilon come in?")
+        hint = "A parameter whose gradient is always zero (a blank pixel) becomes nan."
+        raise Mistake("epsilon-left-out", f"{hint} Where does epsilon come in?")
 
 
-@exercise(
-    "optimizers.inside_form", title="Move a schedule to another library", level="medium", minutes=20
-)
+@exercise("optimizers.inside_form", "Move a schedule to another library", "medium", 20)
 def inside_form(answer: Any) -> None:
     """Compare the momenta with those under which both forms of momentum walk the same path."""
     rates = np.array([0.01, 0.05, 0.1, 0.1, 0.02, 0.004])
@@ -115,8 +113,8 @@ def inside_form(answer: Any) -> None:
         got = array(call(answer, rates, mu), "The momenta", shape=rates.shape)
         ratio = rates[1:] / rates[:-1]
         if not np.isfinite(got[0]):
-            hint = "The first one multiplies a velocity of zero, so any number will do, but not"
-            raise Mistake("first-not-finite", f"{hint} {got[0]}.")
+            hint = "The first one multiplies a velocity of zero, so any number will do,"
+            raise Mistake("first-not-finite", f"{hint} but not {got[0]}.")
         refuse(
             got[1:],
             ("left-as-it-was", np.full(5, mu), "When the rate falls, the old speed rolls on."),
@@ -132,7 +130,7 @@ def inside_form(answer: Any) -> None:
         agree(got[1:], mu * ratio, what="The momenta from the second step on")
 
 
-@exercise("optimizers.nesterov_limit", title="Where Nesterov flies off", level="hard", minutes=30)
+@exercise("optimizers.nesterov_limit", "Where Nesterov flies off", "hard", 30)
 def nesterov_limit(answer: Any) -> None:
     """Compare with the rate at which the matrix of one step gets an eigenvalue of size 1."""
     for mu, curvature in ((0.9, 2.5), (0.5, 0.4), (0.0, 3.0)):

@@ -15,9 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise(
-    "pipeline_tensor.micro_batches", title="Enough micro-batches", level="easy", minutes=10
-)  # fmt: skip
+@exercise("pipeline_tensor.micro_batches", "Enough micro-batches", "easy", 10)
 def micro_batches(answer: Any) -> None:
     """Find the smallest m by trying, also where the bubble reaches the share exactly."""
     from course_lib.parallel.cost import pipeline_bubble
@@ -41,7 +39,7 @@ def micro_batches(answer: Any) -> None:
         raise Mistake("wrong-values", f"{where}, expected {want}, got {got:g}.")
 
 
-@exercise("pipeline_tensor.one_stage", title="Write 1F1B", level="medium", minutes=25)
+@exercise("pipeline_tensor.one_stage", "Write 1F1B", "medium", 25)
 def one_stage(answer: Any) -> None:
     """Play the schedule through: is it whole, how much does it keep, how long does it take."""
     from course_lib.parallel.schedules import Action, ScheduleError, gpipe, simulate
@@ -67,10 +65,7 @@ def one_stage(answer: Any) -> None:
             raise Mistake("stages-idle", hint + "early stages run ahead before they alternate.")
 
 
-@exercise(
-    "pipeline_tensor.pair_backward", title="Backward through a shared pair", level="hard",
-    minutes=30,
-)  # fmt: skip
+@exercise("pipeline_tensor.pair_backward", "Backward through a shared pair", "hard", 30)
 def pair_backward(answer: Any) -> None:
     """Three ranks with unequal parts, against the backward pass of the whole pair."""
     rng = np.random.default_rng(0)
@@ -107,7 +102,7 @@ def pair_backward(answer: Any) -> None:
         agree(dw1[rank], x.T @ dz1[:, s], what=f"dW1 of rank {rank}")
 
 
-@exercise("pipeline_tensor.best_cut", title="The best cut", level="hard", minutes=30)
+@exercise("pipeline_tensor.best_cut", "The best cut", "hard", 30)
 def best_cut(answer: Any) -> None:
     """Four networks, against the best of all cuts, tried one by one."""
     cases: tuple[tuple[list[int], int], ...] = (

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@exercise(
-    "pytorch_network.never_zeroed", title="A loop that never zeroes", level="easy", minutes=10
-)
+@exercise("pytorch_network.never_zeroed", "A loop that never zeroes", "easy", 10)
 def never_zeroed(answer: Any) -> None:
     """Compare the prediction with the recursion, for several rates and numbers of steps."""
     for lr, steps in ((0.25, 12), (0.1, 3), (0.1, 2), (0.1, 1)):
@@ -60,7 +58,7 @@ def _descent(theta: float, lr: float, steps: int, variant: str = "") -> float:
     return theta
 
 
-@exercise("pytorch_network.in_pieces", title="A batch in small pieces", level="medium", minutes=20)
+@exercise("pytorch_network.in_pieces", "A batch in small pieces", "medium", 20)
 def in_pieces(answer: Any) -> None:
     """Look at the gradients and the loss of seven rows in pieces of three, after a leftover."""
     import torch
@@ -121,9 +119,7 @@ def in_pieces(answer: Any) -> None:
     agree(number(said, "The loss"), loss, what="The loss of the batch")
 
 
-@exercise(
-    "pytorch_network.curvature_along", title="The curvature along v", level="hard", minutes=25
-)
+@exercise("pytorch_network.curvature_along", "The curvature along v", "hard", 25)
 def curvature_along(answer: Any) -> None:
     """Compare with the Hessian written out, for a loss that mixes its parameters."""
     import torch
@@ -141,8 +137,8 @@ def curvature_along(answer: Any) -> None:
     theta, along = torch.tensor(t), torch.tensor(v)
     said = call(answer, loss_of, theta, along)
     if theta.requires_grad or along.requires_grad or not np.array_equal(theta.numpy(), t):
-        hint = "The theta that you were given has changed. Differentiate by a copy of it:"
-        raise Mistake("input-changed", f"{hint} theta.clone().requires_grad_().")
+        hint = "The theta that you were given has changed. Differentiate by a copy"
+        raise Mistake("input-changed", f"{hint} of it: theta.clone().requires_grad_().")
     if not torch.is_tensor(said):
         raise Mistake("not-a-tensor", f"Return a tensor like theta, not {kind_of(said)}.")
     if said.numel() == 1 and same(said.detach().reshape(()).numpy(), v @ hessian @ v, rtol=1e-6):

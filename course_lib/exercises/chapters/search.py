@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("search.log_uniform", title="From an even draw to a factor", level="easy", minutes=10)
+@exercise("search.log_uniform", "From an even draw to a factor", "easy", 10)
 def log_uniform(answer: Any) -> None:
     """Compare with the geometric mean of the ends, weighted by u."""
     u, low, high = np.array([0.0, 0.25, 0.5, 0.9]), 0.002, 5.0
@@ -34,7 +34,7 @@ def log_uniform(answer: Any) -> None:
     agree(got, want, what="The draw", inputs={"u": u})
 
 
-@exercise("search.promote", title="Who goes on?", level="medium", minutes=15)
+@exercise("search.promote", "Who goes on?", "medium", 15)
 def promote(answer: Any) -> None:
     """Give the scores in several orders of arrival, with ties, and with failed trials."""
     scores = {4: 0.7, 1: 0.9, 6: None, 3: 0.7, 0: 0.2, 5: 0.7, 2: None}
@@ -74,7 +74,7 @@ def _rungs(n: int, r: int, eta: int) -> list[tuple[int, int]]:
     return rungs
 
 
-@exercise("search.halving_time", title="How long does halving take?", level="medium", minutes=20)
+@exercise("search.halving_time", "How long does halving take?", "medium", 20)
 def halving_time(answer: Any) -> None:
     """Compare with rungs that are run wave by wave, each trial going on from its state."""
     what = "The time"
@@ -101,7 +101,7 @@ def halving_time(answer: Any) -> None:
         agree(got, want, what=what, inputs={"n": n, "p": p})
 
 
-@exercise("search.honest_score", title="What is the winner worth?", level="hard", minutes=30)
+@exercise("search.honest_score", "What is the winner worth?", "hard", 30)
 def honest_score(answer: Any) -> None:
     """Give a table of folds on which the recipes differ, then one of coins worth one half."""
     rng = np.random.default_rng(2)

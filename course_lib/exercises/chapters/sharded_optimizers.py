@@ -21,7 +21,7 @@ from course_lib.parallel.comm import Comm
 Arrays = NDArray[Any]
 
 
-@exercise("sharded_optimizers.stage_bytes", title="Bytes per rank", level="easy", minutes=10)
+@exercise("sharded_optimizers.stage_bytes", "Bytes per rank", "easy", 10)
 def stage_bytes(answer: Any) -> None:
     """Compare all stages, for a number of parameters that the ranks divide and one they do not."""
     for n, p in ((1200, 4), (1201, 4)):
@@ -52,7 +52,7 @@ def _bytes(
     return state * cut[0], 2 * cut[1], 2 * cut[2]
 
 
-@exercise("sharded_optimizers.clip", title="Clip what nobody has whole", level="medium", minutes=15)
+@exercise("sharded_optimizers.clip", "Clip what nobody has whole", "medium", 15)
 def clip(answer: Any) -> None:
     """Compare with clipping the whole vector, for a long and for a short gradient."""
     long = [np.array([3.0, 0.0, 1.0]), np.array([-4.0, 2.0]), np.array([0.5, 5.0])]
@@ -83,7 +83,7 @@ def _joined(value: Any, like: list[Arrays]) -> Arrays:
     return np.concatenate([array(v, "A slice", shape=own.shape) for v, own in pairs])
 
 
-@exercise("sharded_optimizers.zero_step", title="ZeRO with momentum", level="hard", minutes=30)
+@exercise("sharded_optimizers.zero_step", "ZeRO with momentum", "hard", 30)
 def zero_step(answer: Any) -> None:
     """Compare three steps on three ranks with momentum on one, and count what was sent."""
     n, p, lr, momentum = 10, 3, 0.1, 0.9  # 3 does not divide 10
@@ -109,10 +109,8 @@ def zero_step(answer: Any) -> None:
     # Two thirds of ten numbers, twice, in three steps; slices of four instead of three: a few more.
     most = max(sent for _, _, sent in found)
     if most > 3 * 8 * 15:
-        hint = (
-            f"A rank sends {most // 3} bytes per step: the whole gradient travels. Only slice r of"
-        )
-        raise Mistake("too-much-sent", f"{hint} the sum is needed on rank r (reduce_scatter).")
+        hint = f"A rank sends {most // 3} bytes per step: the whole gradient travels. Only slice r"
+        raise Mistake("too-much-sent", f"{hint} of the sum is needed on rank r (reduce_scatter).")
 
 
 def _steps(answer: Any, comm: Comm, n: int, lr: float, momentum: float) -> tuple[Any, Any, int]:

@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("side_by_side.state_dict", title="The weights, for PyTorch", level="easy", minutes=10)
+@exercise("side_by_side.state_dict", "The weights, for PyTorch", "easy", 10)
 def state_dict(answer: Any) -> None:
     """Three layers, none of them square: names, order and layout of all six arrays."""
     numbers = count(1)
@@ -45,10 +45,7 @@ def state_dict(answer: Any) -> None:
         agree(got[f"{2 * i}.bias"], b, what=f"{2 * i}.bias")
 
 
-@exercise(
-    "side_by_side.first_difference", title="The first number that differs", level="medium",
-    minutes=15,
-)  # fmt: skip
+@exercise("side_by_side.first_difference", "The first number that differs", "medium", 15)
 def first_difference(answer: Any) -> None:
     """Pairs of records that differ early a little, in scale, in shape, or by a nan."""
     base = {"z": np.array([1.0, 2.0]), "a": np.zeros(3), "loss": np.array(5.0)}
@@ -76,7 +73,7 @@ def first_difference(answer: Any) -> None:
         raise Mistake("too-strict", "A relative difference of 1e-13 is below the limit of 1e-10.")
 
 
-@exercise("side_by_side.adam", title="Adam, as PyTorch has it", level="medium", minutes=20)
+@exercise("side_by_side.adam", "Adam, as PyTorch has it", "medium", 20)
 def adam(answer: Any) -> None:
     """Small gradients, in the first step and in a later one, show where epsilon stands."""
     g = np.array([2e-8, -1e-8, 0.5])
@@ -104,10 +101,7 @@ def adam(answer: Any) -> None:
         agree(change, want, what=f"The change in step {t}", inputs={"g": g})
 
 
-@exercise(
-    "side_by_side.class_weights", title="Cross-entropy with class weights", level="hard",
-    minutes=30,
-)  # fmt: skip
+@exercise("side_by_side.class_weights", "Cross-entropy with class weights", "hard", 30)
 def class_weights(answer: Any) -> None:
     """Four rows, unequal weights; the gradient by differences of the loss; then huge logits."""
     logits = np.array([[0.2, -1.0, 0.5], [1.5, 0.3, -0.2], [0.0, 0.1, 0.2], [-1.0, 2.0, 0.4]])

@@ -16,7 +16,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("weights.count", title="Count the parameters", level="easy", minutes=10)
+@exercise("weights.count", "Count the parameters", "easy", 10)
 def count(answer: Any) -> None:
     """Compare with the sizes of arrays that are really there, with and without biases."""
     sizes = [7, 4, 6, 3]
@@ -37,7 +37,7 @@ def count(answer: Any) -> None:
     agree(bare, matrices, what=f"The number for the widths {sizes} without biases")
 
 
-@exercise("weights.leaky", title="A start for the leaky ReLU", level="medium", minutes=20)
+@exercise("weights.leaky", "A start for the leaky ReLU", "medium", 20)
 def leaky(answer: Any) -> None:
     """Compare the spread of the numbers with the derived one, for a layer that is not square."""
     fan_in, fan_out, slope = 400, 100, 0.5
@@ -74,7 +74,7 @@ def leaky(answer: Any) -> None:
         raise Mistake("not-uniform", hint)
 
 
-@exercise("weights.twins", title="Count the units that count", level="medium", minutes=20)
+@exercise("weights.twins", "Count the units that count", "medium", 20)
 def twins(answer: Any) -> None:
     """Build layers whose units agree in some of their weights, or in all of them."""
     rng = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def twins(answer: Any) -> None:
     agree(found, 3, what="The number, if three units are equal and two others are too,")
 
 
-@exercise("weights.rescale", title="A start made to measure", level="hard", minutes=30)
+@exercise("weights.rescale", "A start made to measure", "hard", 30)
 def rescale(answer: Any) -> None:
     """Measure the size of the signal in every layer, for a start that is far from right."""
     rng = np.random.default_rng(0)
@@ -122,8 +122,8 @@ def rescale(answer: Any) -> None:
     if same(sizes, np.ones(4), rtol=1e-6):
         return
     if same([f[0] for f in factors], 1 / _sizes(start, x)):
-        hint = "Each factor fits the old network. But once the first layer is rescaled, the second"
-        raise Mistake("all-at-once", f"{hint} receives other inputs.")
+        hint = "Each factor fits the old network. But once the first layer is rescaled,"
+        raise Mistake("all-at-once", f"{hint} the second receives other inputs.")
     if same(_spreads(got, x), np.ones(4), rtol=1e-6):
         hint = "You made the standard deviation 1. That of z ignores its mean; the RMS does not."
         raise Mistake("spread-instead-of-rms", hint)

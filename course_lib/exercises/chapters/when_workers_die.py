@@ -17,9 +17,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise(
-    "when_workers_die.interval", title="How often should this gang save?", level="easy", minutes=10
-)
+@exercise("when_workers_die.interval", "How often should this gang save?", "easy", 10)
 def interval(answer: Any) -> None:
     """Compute the interval for two gangs, in seconds, from the MTBF of one machine in hours."""
     for cost, machines, hours in ((12.0, 50, 8760.0), (3.0, 7, 500.0)):
@@ -53,9 +51,7 @@ def _given(answer: Any, *args: Any, returns: Any = None) -> Callable[[], Any]:
     return given
 
 
-@exercise(
-    "when_workers_die.snapshot", title="A snapshot that holds still", level="medium", minutes=15
-)
+@exercise("when_workers_die.snapshot", "A snapshot that holds still", "medium", 15)
 def snapshot(answer: Any) -> None:
     """Take a snapshot, go on training in place, and look whether the snapshot has moved."""
     theta = np.array([1.0, 2.0, 3.0])
@@ -85,9 +81,7 @@ def snapshot(answer: Any) -> None:
         raise Mistake("shallow-copy", "The dict is new, but its arrays are the optimizer's own.")
 
 
-@exercise(
-    "when_workers_die.newest", title="The newest one that is whole", level="medium", minutes=20
-)
+@exercise("when_workers_die.newest", "The newest one that is whole", "medium", 20)
 def newest(answer: Any) -> None:
     """Offer folders with whole, damaged and interrupted checkpoints of steps 9 to 100."""
 
@@ -170,9 +164,7 @@ class _Disk:
         self.unflushed.discard(name)
 
 
-@exercise(
-    "when_workers_die.atomic", title="Save, whenever the power goes", level="hard", minutes=25
-)
+@exercise("when_workers_die.atomic", "Save, whenever the power goes", "hard", 25)
 def atomic(answer: Any) -> None:
     """Let the power go before each operation, and after the last; read the file each time."""
     old, new = b"the old state", b"the new state, which is longer"

@@ -18,7 +18,7 @@ from course_lib.exercises.verdict import Mistake
 from course_lib.parallel.cost import amdahl
 
 
-@exercise("where_time_goes.ranks_for", title="How many processors?", level="easy", minutes=10)
+@exercise("where_time_goes.ranks_for", "How many processors?", "easy", 10)
 def ranks_for(answer: Any) -> None:
     """Compare with a search for the smallest p, for targets in and out of reach."""
     for serial, target in ((0.05, 7.3), (0.2, 3.1), (0.0, 6.5), (0.1, 1.0)):
@@ -38,17 +38,14 @@ def ranks_for(answer: Any) -> None:
     for target in (20.0, 25.0):
         got = number(call(answer, target, 0.05), "The number of processors")
         if not math.isinf(got) or got < 0:
-            hint = f"With 5 % serial work the speed-up stays below 20; {target:g} is out of reach,"
-            raise Mistake("limit-not-noticed", f"{hint} so return math.inf.")
+            hint = f"With 5 % serial work the speed-up stays below 20; {target:g} is out"
+            raise Mistake("limit-not-noticed", f"{hint} of reach, so return math.inf.")
     if number(call(answer, 4.0, 0.2), "The number of processors") == 17:
-        hint = "Sixteen give exactly 4. Your division is off by a rounding error, and ceil made 17:"
-        raise Mistake("rounding-error-rounded-up", f"{hint} allow for 1e-9.")
+        hint = "Sixteen give exactly 4. Your division is off by a rounding error,"
+        raise Mistake("rounding-error-rounded-up", f"{hint} and ceil made 17: allow for 1e-9.")
 
 
-@exercise(
-    "where_time_goes.rows_to_corner", title="Leave the slope of the roofline",
-    level="medium", minutes=20,
-)  # fmt: skip
+@exercise("where_time_goes.rows_to_corner", "Leave the slope of the roofline", "medium", 20)
 def rows_to_corner(answer: Any) -> None:
     """Compare with a search for the smallest batch whose intensity reaches the corner."""
     what = "The number of rows"
@@ -96,7 +93,7 @@ class _Clock:
         return run
 
 
-@exercise("where_time_goes.stopwatch", title="A fair stopwatch", level="medium", minutes=20)
+@exercise("where_time_goes.stopwatch", "A fair stopwatch", "medium", 20)
 def stopwatch(answer: Any) -> None:
     """Run the learner's comparison on a clock whose machine slows down and is interrupted."""
     weather = [1.0, 9.0, 2.0, 5.0, 1.0, 7.0, 3.0, 4.0, 8.0, 2.5]
@@ -133,7 +130,7 @@ def stopwatch(answer: Any) -> None:
     agree(got, median(ratios), what="The ratio")
 
 
-@exercise("where_time_goes.diagnose", title="Whose fault is it?", level="hard", minutes=30)
+@exercise("where_time_goes.diagnose", "Whose fault is it?", "hard", 30)
 def diagnose(answer: Any) -> None:
     """Give speed-ups made from a serial share and an exchange; both and the best p are asked."""
     serial, exchange = 0.04, 0.003
@@ -151,12 +148,9 @@ def diagnose(answer: Any) -> None:
         raise Mistake("speedup-not-inverted", hint)
     extra = np.stack([np.ones(5), ranks - 1.0], axis=1)
     if same(got[:2], np.linalg.lstsq(extra, inverse - 1 / ranks)[0]):
-        hint = (
-            "On one rank the serial part is in the time T(1) = 1 already: s comes with (1 - 1/p)."
-        )
-        raise Mistake("serial-part-twice", hint)
+        hint = "On one rank the serial part is in the time T(1) = 1 already:"
+        raise Mistake("serial-part-twice", f"{hint} s comes with (1 - 1/p).")
     if same(got[:2], want[:2]) and same(got[2], math.sqrt(1 / exchange), rtol=1e-6):
-        raise Mistake(
-            "serial-part-shared", "Only 1 - s gets shorter with p. Set the slope to zero."
-        )
+        hint = "Only 1 - s gets shorter with p. Set the slope to zero."
+        raise Mistake("serial-part-shared", hint)
     agree(got, want, what="(serial, exchange, best p)", rtol=1e-6)

@@ -15,7 +15,7 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("why.baseline", title="The most stupid answer", level="easy", minutes=10)
+@exercise("why.baseline", "The most stupid answer", "easy", 10)
 def baseline(answer: Any) -> None:
     """Compare on labels whose most frequent class differs between training and test."""
     train = np.repeat([3, 0, 1], [6, 3, 1])
@@ -33,7 +33,7 @@ def baseline(answer: Any) -> None:
     agree(got, 3 / 8, what="The share of right answers on the test labels")
 
 
-@exercise("why.threshold", title="Learn the threshold", level="medium", minutes=20)
+@exercise("why.threshold", "Learn the threshold", "medium", 20)
 def threshold(answer: Any) -> None:
     """Count the mistakes of the threshold that was found, for data where short cuts fail."""
     values = np.array([0.5, 0.9, 1.0, 1.2, 1.4, 1.6, 1.8, 2.2, 9.0, 30.0])
@@ -42,10 +42,8 @@ def threshold(answer: Any) -> None:
     got = number(call(answer, values, labels), "The threshold")
     made = _mistakes(got, values, labels)
     if same(got, middle) or same(got, values.mean()):
-        hint = (
-            "A mean follows the few large values. Let the number of mistakes decide, nothing else."
-        )
-        raise Mistake("a-mean-instead-of-counting", hint)
+        hint = "A mean follows the few large values. Let the number of mistakes decide,"
+        raise Mistake("a-mean-instead-of-counting", f"{hint} nothing else.")
     if made == max(_mistakes(t, values, labels) for t in [0.0, *values]):
         hint = "You found the worst threshold: which side does your rule call 1?"
         raise Mistake("sides-swapped", hint)
@@ -53,10 +51,8 @@ def threshold(answer: Any) -> None:
     small = values / 100
     made = _mistakes(number(call(answer, small, labels), "The threshold"), small, labels)
     if made > 1:
-        hint = (
-            "With all values divided by 100 it fails. Let the values say which thresholds to try."
-        )
-        raise Mistake("thresholds-of-a-fixed-grid", hint)
+        hint = "With all values divided by 100 it fails. Let the values say which thresholds"
+        raise Mistake("thresholds-of-a-fixed-grid", f"{hint} to try.")
     ones = np.ones(10, int)
     if _mistakes(number(call(answer, values, ones), "The threshold"), values, ones):
         hint = "If every label is 1, every value has to lie above the threshold, the smallest too."
@@ -65,7 +61,7 @@ def threshold(answer: Any) -> None:
     _at_best(made, 0, "labels that are all 0")
 
 
-@exercise("why.workers", title="One gradient from unequal parts", level="medium", minutes=20)
+@exercise("why.workers", "One gradient from unequal parts", "medium", 20)
 def workers(answer: Any) -> None:
     """Compare with the mean over all rows; then with a worker that has no row at all."""
     rng = np.random.default_rng(0)
@@ -92,7 +88,7 @@ def workers(answer: Any) -> None:
     agree(got, want, what="The gradient with one worker that has no rows")
 
 
-@exercise("why.best_number", title="How many workers pay?", level="hard", minutes=25)
+@exercise("why.best_number", "How many workers pay?", "hard", 25)
 def best_number(answer: Any) -> None:
     """Compare the time of the number that was found with the best of all numbers."""
     cases = ((100.0, 1.0, 64), (6.2, 1.0, 64), (100.0, 1.0, 4), (1.0, 5.0, 8), (5.5, 1.0, 64))

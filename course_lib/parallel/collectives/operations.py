@@ -22,7 +22,7 @@ from course_lib.registry import lookup
 
 
 def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
-    r"""Replace each rank's array by the sum over all ranks, in place.
+    r"""Replace each rank's array by the sum over all ranks, in place; return it.
 
     .. math:: a_r \leftarrow \sum_{q=0}^{p-1} a_q
 
@@ -45,11 +45,6 @@ def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
         ``"recursive_doubling"``: in round k, ranks at distance 2^k exchange their sums: the
         fewest rounds, log2 p. ``"auto"``: whatever the channel can do faster than by messages
         (:class:`~course_lib.parallel.comm.Reduces`); else as "ordered".
-
-    Returns
-    -------
-    array
-        `array` itself.
 
     Raises
     ------
@@ -125,7 +120,7 @@ def reduce_scatter(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
 
 
 def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
-    r"""Copy the array of rank `root` into the arrays of all others, in place.
+    r"""Copy the array of rank `root` into the arrays of all others, in place; return it.
 
     A binomial tree: in round k, the :math:`2^k` ranks that have the data send it on, so
     :math:`\lceil\log_2 p\rceil` rounds and p - 1 messages reach everyone.
@@ -138,11 +133,6 @@ def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
         The data on `root`; elsewhere, an array of the same shape and dtype to be overwritten.
     root : int
         The rank that has the data.
-
-    Returns
-    -------
-    array
-        `array` itself.
 
     Raises
     ------
@@ -162,21 +152,9 @@ def broadcast(comm: Comm, array: Array, *, root: int = 0) -> Array:
 
 
 def all_gather(comm: Comm, array: Array) -> list[Array]:
-    """Give every rank the arrays of all ranks; shapes may differ.
+    """Give every rank the arrays of all ranks, by rank and copied; shapes may differ.
 
     Each rank sends its array to each other one: p (p - 1) messages.
-
-    Parameters
-    ----------
-    comm : Comm
-        This rank's communicator.
-    array : array, any shape
-        This rank's contribution.
-
-    Returns
-    -------
-    list of arrays
-        By rank; this rank's own entry is a copy.
 
     Examples
     --------
@@ -223,7 +201,7 @@ def all_agree(comm: Comm, flag: bool) -> bool:
 
 
 def all_gather_object(comm: Comm, thing: Any) -> list[Any]:
-    """Give every rank the objects of all ranks; they travel as JSON.
+    """Give every rank the objects of all ranks, by rank; they travel as JSON.
 
     The messages are those of :func:`all_gather`, which is for what is large: arrays.
 
@@ -234,11 +212,6 @@ def all_gather_object(comm: Comm, thing: Any) -> list[Any]:
     thing : object
         None, booleans, numbers, strings, and lists and dictionaries of them, with strings as keys;
         a tuple arrives as a list.
-
-    Returns
-    -------
-    list of object
-        By rank, the same on every rank.
 
     Raises
     ------
@@ -255,7 +228,7 @@ def all_gather_object(comm: Comm, thing: Any) -> list[Any]:
 
 
 def broadcast_object(comm: Comm, thing: Any = None, *, root: int = 0) -> Any:
-    """Give every rank the object of rank `root`; it travels as JSON.
+    """Give every rank a copy of the object of rank `root`; it travels as JSON.
 
     The messages are those of :func:`broadcast`, but only `root` need know how long they are.
 
@@ -267,11 +240,6 @@ def broadcast_object(comm: Comm, thing: Any = None, *, root: int = 0) -> Any:
         On `root`, as for :func:`all_gather_object`; not looked at elsewhere.
     root : int
         The rank that has the object.
-
-    Returns
-    -------
-    object
-        A copy of it, the same on every rank.
 
     Raises
     ------

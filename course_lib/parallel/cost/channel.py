@@ -151,11 +151,6 @@ def fit_alpha_beta(measurements: Sequence[tuple[float, float]]) -> AlphaBetaFit:
         At least two different sizes, best from a few bytes to as large as will be sent. Of
         repeated measurements give the median: interruptions only ever make a message slower.
 
-    Returns
-    -------
-    AlphaBetaFit
-        model and error.
-
     Raises
     ------
     ValueError
@@ -197,7 +192,7 @@ class AlphaBetaFit(NamedTuple):
 
 
 def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
-    r"""Return what each of p ranks sends in one all-reduce of n bytes.
+    r"""Return what each of p ranks sends in one all-reduce of n bytes, by rank.
 
     Parameters
     ----------
@@ -209,11 +204,6 @@ def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
         As for :func:`~course_lib.parallel.collectives.all_reduce`. A ring sends parts, of
         :math:`n / p` bytes each if p divides the number of elements; else single ranks differ
         from this by an element or so, and only the sum over all ranks is exact.
-
-    Returns
-    -------
-    list of Traffic
-        By rank.
 
     Raises
     ------
@@ -244,14 +234,13 @@ class Traffic(NamedTuple):
     bytes: float
 
 
-# Name -> p -> (messages in the longest chain, bytes along it in units of n). p ranks, n bytes.
 CHAINS: dict[str, Callable[[int], tuple[int, float]]] = {
     "ordered": lambda p: (2 * (p - 1), 2 * (p - 1)),
     "tree": lambda p: (2 * _rounds(p), 2 * _rounds(p)),
     "ring": lambda p: (2 * (p - 1), 2 * (p - 1) / p),
     "recursive_doubling": lambda p: (_doubling_rounds(p), _doubling_rounds(p)),
 }
-"""How long the longest chain of messages of each all-reduce is.
+"""Of p: the messages in the longest chain of each all-reduce, and the bytes in it in units of n.
 
 Examples
 --------

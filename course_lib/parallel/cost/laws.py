@@ -15,16 +15,6 @@ from numpy.typing import DTypeLike
 
 from course_lib.arrays import check_integer
 
-__all__ = [
-    "Memory",
-    "amdahl",
-    "checkpoint_interval",
-    "gustafson",
-    "karp_flatt",
-    "pipeline_bubble",
-    "zero_memory",
-]
-
 
 def amdahl(serial_fraction: float, p: int) -> float:
     r"""Return the speed-up of a fixed amount of work, of which a part cannot be shared.
@@ -66,12 +56,7 @@ def gustafson(serial_fraction: float, p: int) -> float:
     serial_fraction : float
         :math:`s`: the serial share of the time on the p ranks (Amdahl's is that on one).
     p : int
-        The number of ranks.
-
-    Raises
-    ------
-    ValueError
-        If the fraction does not lie in [0, 1], or p is below 1.
+        The number of ranks. Errors are those of :func:`amdahl`.
 
     References
     ----------

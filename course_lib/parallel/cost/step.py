@@ -85,10 +85,6 @@ def predict_step(
     repeated_seconds : float
         :math:`R`: what of :math:`T_1` every rank does in full, such as the optimizer's step.
 
-    Returns
-    -------
-    StepCost
-
     Raises
     ------
     ValueError

@@ -16,8 +16,6 @@ from typing import TypeAlias
 
 from course_lib.arrays import check_integer
 
-__all__ = ["Action", "Schedule", "ScheduleError", "gpipe", "one_f_one_b", "parse", "table"]
-
 
 @dataclass(frozen=True, repr=False)
 class Action:
@@ -61,13 +59,7 @@ class Action:
 
     @classmethod
     def parse(cls, text: str) -> Action:
-        """Make an action from its text, such as ``"2F0"``.
-
-        Raises
-        ------
-        ValueError
-            If the text is not of that form.
-        """
+        """Make an action from its text, such as ``"2F0"``."""
         match = re.fullmatch(r"(\d+)([FB])(\d+)", text)
         if match is None:
             raise ValueError(
@@ -105,14 +97,8 @@ def gpipe(stages: int, micro_batches: int) -> Schedule:
 
     Parameters
     ----------
-    stages : int
-        p, the parts that the network is cut into.
-    micro_batches : int
-        m, the parts that the batch is cut into.
-
-    Returns
-    -------
-    Schedule
+    stages, micro_batches : int
+        p and m, the parts that the network and the batch are cut into.
 
     Raises
     ------
@@ -140,23 +126,8 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
     r"""Run a few forward passes, then one forward and one backward in turns, then the rest.
 
     As fast as GPipe when messages take no time, but stage s of p keeps the activations of at most
-    :math:`\min(m, p - s)` micro-batches, however many there are.
-
-    Parameters
-    ----------
-    stages : int
-        p, the parts that the network is cut into.
-    micro_batches : int
-        m, the parts that the batch is cut into.
-
-    Returns
-    -------
-    Schedule
-
-    Raises
-    ------
-    ValueError
-        If a number is below 1.
+    :math:`\min(m, p - s)` micro-batches, however many there are. Parameters and errors are those
+    of :func:`gpipe`.
 
     References
     ----------
@@ -177,16 +148,12 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
 
 
 def parse(text: str) -> Schedule:
-    """Make a schedule from its text: one line per stage, actions between spaces.
+    """Make a schedule from its text, as :func:`table` shows it: one line per stage.
 
     Examples
     --------
     >>> parse("0F0 0B0")
     ((0F0, 0B0),)
-
-    Notes
-    -----
-    The inverse of :func:`table`, marks aside.
     """
     return tuple(
         tuple(Action.parse(word) for word in line.split()) for line in text.strip().splitlines()

@@ -36,10 +36,6 @@ def simulate(
     send : number
         How long a message to a neighbour takes; the sender goes on meanwhile.
 
-    Returns
-    -------
-    Simulation
-
     Raises
     ------
     ScheduleError
@@ -195,11 +191,8 @@ def _check_lists(schedule: Schedule) -> None:
         )
     micros = sorted({action.micro for actions in schedule for action in actions})
     wanted = range(micros[-1] + 1)
-    faults = {}
-    for stage, actions in enumerate(schedule):
-        fault = _fault_of(stage, actions, wanted)
-        if fault is not None:
-            faults[stage] = fault
+    found = {stage: _fault_of(stage, actions, wanted) for stage, actions in enumerate(schedule)}
+    faults = {stage: fault for stage, fault in found.items() if fault is not None}
     if faults:
         raise ScheduleError(f"the schedule is faulty:\n{table(schedule, faults)}")
 

@@ -23,11 +23,7 @@ from course_lib.parallel.search.trials import Objective, Trial, TrialResult, run
 
 
 class DaskPool:
-    """Runs trials as Dask tasks, `at_once` at a time or as many as the cluster has threads.
-
-    No more trials are given to Dask than it has threads for: what waits here can not be lost with
-    a worker, and is not counted against it. The objective is sent to the cluster once.
-    """
+    """Runs trials as Dask tasks, `at_once` at a time or as many as the cluster has threads."""
 
     def __init__(
         self,
@@ -70,7 +66,7 @@ class DaskPool:
             self._waiting.appendleft(trial)
 
     def _fill(self) -> None:
-        """Give each worker as many trials as it has free threads."""
+        """Give each worker a trial per free thread: what waits here can not be lost with it."""
         taken = Counter(address for _, _, address in self._running.values())
         free = {w: threads - taken[w] for w, threads in self._client.nthreads().items()}
         limit = len(self._running) + len(self._waiting) if self._at_once is None else self._at_once
@@ -119,10 +115,8 @@ class DaskPool:
         lost = self._lost[run]
         if lost <= self._retries:
             return None
-        return TrialResult(
-            None,
-            error=f"WorkerLost: its worker was lost {lost} times: killed or out of memory",
-        )
+        why = f"WorkerLost: its worker was lost {lost} times: killed or out of memory"
+        return TrialResult(None, error=why)
 
     def _check_workers(self, deadline: float | None) -> float | None:
         """Raise if there is no worker when the deadline is over; return the deadline, if any."""

@@ -23,8 +23,6 @@ from course_lib.registry import lookup
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["SearchOptions", "grid", "hyperband", "random", "successive_halving"]
-
 _CHANNELS = {"auto": "dask", "dask": "dask", "inprocess": "inprocess"}
 
 
@@ -69,36 +67,16 @@ def grid(
 
 
 def random(
-    objective: Objective,
-    space: Space,
-    *,
-    n: int,
-    budget: int = 1,
-    **options: Unpack[SearchOptions],
+    objective: Objective, space: Space, *, n: int, budget: int = 1, **options: Unpack[SearchOptions]
 ) -> SearchResult:
-    """Try n configurations drawn at random.
+    """Try n configurations drawn at random; all else is as for :func:`grid`.
 
     Parameters
     ----------
-    objective : callable
-        Takes a Trial, returns a score, or a score and a state.
     space : mapping of str to sequence or Distribution
         Choices or a distribution for each name.
     n : int
         How many.
-    budget : int
-        What each trial is told to spend.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError, ParallelError
-        As for :func:`grid`.
 
     References
     ----------
@@ -129,25 +107,8 @@ def successive_halving(
 ) -> SearchResult:
     """Train many configurations a little, keep the best one in eta, train them longer, and so on.
 
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score and a state; without a state, each rung starts anew.
-    space : mapping of str to sequence or Distribution
-        Choices or a distribution for each name.
-    n, min_budget, eta : int
-        See :func:`~course_lib.parallel.search.halving_rungs`.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError, ParallelError
-        As for :func:`grid`.
+    The plan is that of :func:`~course_lib.parallel.search.halving_rungs`, all else is as for
+    :func:`random`; but an objective that returns no state is trained anew in each rung.
 
     References
     ----------
@@ -177,25 +138,8 @@ def hyperband(
 ) -> SearchResult:
     """Run successive halving from several starting points, as no one knows the best one.
 
-    Parameters
-    ----------
-    objective : callable
-        Takes a Trial, returns a score and a state; without a state, each rung starts anew.
-    space : mapping of str to sequence or Distribution
-        Choices or a distribution for each name.
-    max_budget, eta : int
-        See :func:`~course_lib.parallel.search.hyperband_brackets`, which shows the plan.
-    **options
-        See :class:`SearchOptions`.
-
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    ValueError, TypeError, ParallelError
-        As for :func:`grid`.
+    :func:`~course_lib.parallel.search.hyperband_brackets` shows the plan; all else is as for
+    :func:`successive_halving`.
 
     References
     ----------
@@ -270,7 +214,6 @@ def _run(
     on_event: Callable[[Row], None] | None = None,
     progress: bool = False,
 ) -> SearchResult:
-    """Run the brackets on these configurations; the options are those of :class:`SearchOptions`."""
     start = time.perf_counter()
     if not callable(objective):
         raise TypeError(

@@ -23,18 +23,7 @@ from course_lib.arrays import check_integer
 
 @dataclass(frozen=True)
 class Distribution(ABC):
-    """A range to draw from.
-
-    Parameters
-    ----------
-    low, high : float
-        The ends.
-
-    Raises
-    ------
-    ValueError
-        If `low` is not below `high`, or not a possible value.
-    """
+    """A range to draw from, between two ends of which `low` is below `high`."""
 
     low: float
     high: float
@@ -48,7 +37,7 @@ class Distribution(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> float | int:
-        """Draw one value, a Python number."""
+        """Draw one value, a Python number and not one of NumPy's."""
 
 
 @dataclass(frozen=True)
@@ -170,18 +159,14 @@ def sample(space: Space, n: int, *, seed: int) -> list[Config]:
     n = check_integer(n, where="sample", name="n", at_least=1)
     seed = check_integer(seed, where="sample", name="seed", at_least=0)
     _check(space)
-    configs = []
-    for i in range(n):
-        rng = np.random.default_rng([seed, i])
-        configs.append(
-            {
-                name: values.draw(rng)
-                if isinstance(values, Distribution)
-                else values[int(rng.integers(len(values)))]
-                for name, values in space.items()
-            }
-        )
-    return configs
+    generators = (np.random.default_rng([seed, i]) for i in range(n))
+    return [{name: _drawn(v, rng) for name, v in space.items()} for rng in generators]
+
+
+def _drawn(values: Sequence[Any] | Distribution, rng: np.random.Generator) -> Any:
+    if isinstance(values, Distribution):
+        return values.draw(rng)
+    return values[int(rng.integers(len(values)))]
 
 
 def _check(space: Space) -> None:

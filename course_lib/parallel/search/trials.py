@@ -96,10 +96,6 @@ def fit_objective(
     seed : int
         Decides which rows those are.
 
-    Returns
-    -------
-    FitObjective
-
     Raises
     ------
     ValueError

@@ -18,9 +18,14 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_gather, all_reduce
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.strategies.compression import Int8, PowerSGD, TopK, power_step
-from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.job import (
+    Job,
+    Replicated,
+    Strategy,
+    arrays_by_rank,
+    gather_by_rank,
+)
 from course_lib.parallel.strategies.local_gradient import LocalGradient
-from course_lib.parallel.strategies.sessions import Replicated, arrays_by_rank, gather_by_rank
 
 
 @dataclass(frozen=True)

@@ -194,24 +194,12 @@ def _matrices(net: Network) -> list[tuple[int, int]]:
 
 
 class LowRank(NamedTuple):
-    """What one exchange gives.
+    """What one exchange gives; all but `sent` is the same on every rank."""
 
-    Attributes
-    ----------
-    total : list of arrays, shapes (n, m)
-        Near the sums of the ranks' matrices; the same on every rank.
-    sent : list of arrays, shapes (n, m)
-        This rank's parts: those of all ranks add up to `total`.
-    vectors : list of arrays
-        The sums of the ranks' vectors, exact.
-    qs : list of arrays, shapes (m, r)
-        Where to start next time; the same on every rank.
-    """
-
-    total: list[Array]
-    sent: list[Array]
-    vectors: list[Array]
-    qs: list[Array]
+    total: list[Array]  # near the sums of the ranks' matrices (n, m)
+    sent: list[Array]  # this rank's parts: those of all ranks add up to `total`
+    vectors: list[Array]  # the sums of the ranks' vectors, exact
+    qs: list[Array]  # (m, r), where to start next time
 
 
 def power_step(
@@ -229,16 +217,9 @@ def power_step(
     so gives the same :math:`\hat P`; but once a gradient has had a lower rank than r (a batch of
     fewer rows), Q has dependent columns, and some of its r would be lost for good.
 
-    Parameters
-    ----------
-    matrices : sequence of arrays, shapes (n, m)
-        This rank's :math:`M_w`.
-    vectors : sequence of arrays
-        What is added as it is, with the P: biases, and whatever else is no matrix.
-    qs : sequence of arrays, shapes (m, r)
-        From the step before, the same on every rank; at first random. r <= min(n, m).
-    add : callable
-        Returns, of a list of arrays, the sums over all ranks. Called twice.
+    Vectors are added as they are, with the P; `qs`, shapes (m, r) with r <= min(n, m), are those
+    of the step before, the same on every rank, and at first random. ``add`` returns, of a list of
+    arrays, the sums over all ranks.
 
     References
     ----------

@@ -16,9 +16,8 @@ from course_lib.arrays import Array
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import ALL_REDUCE, all_reduce
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.job import Job, Replicated, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
-from course_lib.parallel.strategies.sessions import Replicated
 from course_lib.registry import lookup
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -68,12 +69,10 @@ class Strategy(ABC):
 
         Parameters
         ----------
-        net : Network
-            What is to be trained.
+        net, backend : Network, {"numpy", "torch"}
+            What is to be trained, and what computes the gradients.
         workers : (int, int)
             The least and the most ranks.
-        backend : {"numpy", "torch"}
-            What computes the gradients.
 
         Raises
         ------
@@ -214,26 +213,18 @@ class Job:
 
     Attributes
     ----------
-    net : Network
-        What is trained.
-    optimizer : Optimizer
-        How to step.
-    theta : array, shape (n_params,)
-        Where to start, or go on.
-    x, y : array
-        The training data.
+    net, optimizer, theta : Network, Optimizer, array of shape (n_params,)
+        What is trained, how to step, and where to start or go on.
+    x, y, validation : array, array, (x, y) or None
+        The training data and those held out.
     batch_size : int
         Rows per step over all ranks together.
-    strategy : Strategy
-        How the ranks work together.
+    strategy, backend : Strategy, str
+        How the ranks work together, and what computes the gradients, of :data:`BACKENDS`.
     epochs : int
         Passes over the data, counted from the very beginning.
     seed : int
         Of the order of rows and of dropout's noise.
-    backend : str
-        What computes the gradients, of :data:`BACKENDS`.
-    validation : (x, y) or None
-        Held-out data.
     stop : callable or None
         Says, of a history, whether to stop.
     keep_best : str or None
@@ -245,12 +236,9 @@ class Job:
     state : dict or None
         The optimizer's state to go on from; None at a fresh start.
     extra : dict of str to array
-        What the strategy remembered, see :meth:`Session.extra
-        <course_lib.parallel.strategies.job.Session.extra>`.
-    progress : Progress
-        Where to go on.
-    saving : Saving or None
-        Where and how often to save.
+        What the session's own ``extra()`` returned.
+    progress, saving : Progress, Saving or None
+        Where to go on; where and how often to save.
     config : dict of str to str
         What decides the training, in words, for the checkpoints.
     """
@@ -299,3 +287,54 @@ class Model(Protocol):
     def loss_and_grad(self) -> Callable[..., tuple[float, Array]]:
         """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
         ...
+
+
+class Replicated(Session):
+    """A session in which every rank has theta and the optimizer's whole state."""
+
+    def __init__(self, job: Job) -> None:
+        self._optimizer, self._theta = job.optimizer, job.theta.copy()
+        self._state: State = (
+            job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
+        )
+
+    def gather(self) -> tuple[Array, State]:
+        """Return theta and the state: every rank has all of both, so nothing is sent."""
+        return self._theta, self._state
+
+    def _descend(self, gradient: Array) -> None:
+        """Take the optimizer's step, in place."""
+        self._theta, self._state = self._optimizer.step(
+            self._theta, gradient, self._state, out=self._theta
+        )
+
+
+def gather_by_rank(comm: Comm, name: str, array: Array) -> dict[str, Array]:
+    """Return ``{"name.0": array of rank 0, "name.1": ...}`` on rank 0, elsewhere {}; collective.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from course_lib.parallel.comm import run_threads
+    >>> run_threads(2, lambda comm: gather_by_rank(comm, "a", np.array([comm.rank])))
+    [{'a.0': array([0]), 'a.1': array([1])}, {}]
+    """
+    if comm.rank > 0:
+        comm.send(0, "gather_by_rank", array)
+        return {}
+    arrays = [array.copy(), *(comm.recv(r, "gather_by_rank") for r in range(1, comm.size))]
+    return {f"{name}.{rank}": array for rank, array in enumerate(arrays)}
+
+
+def arrays_by_rank(extra: Mapping[str, Array], name: str) -> list[Array]:
+    """Return the arrays of :func:`gather_by_rank`, by rank; none if there is no such name.
+
+    Examples
+    --------
+    >>> arrays_by_rank({"a.0": 5, "a.1": 7, "b.0": 9}, "a")
+    [5, 7]
+    """
+    arrays: list[Array] = []
+    while (key := f"{name}.{len(arrays)}") in extra:
+        arrays.append(extra[key])
+    return arrays

@@ -24,17 +24,9 @@ from course_lib.parallel.strategies.job import Job, Model
 
 
 class LocalGradient:
-    """The gradient of one piece of a batch, whoever computes it.
+    """The gradient of one of so many pieces of a batch; for most strategies one per rank.
 
-    Parameters
-    ----------
-    job : Job
-        The training run.
-    clock : Stopwatch
-        Where to book the time that reading rows takes.
-    pieces : int
-        How many pieces each batch is cut into, see :func:`~course_lib.parallel.shard`; for most
-        strategies the number of ranks.
+    The time that reading rows takes is booked on the clock.
     """
 
     def __init__(self, job: Job, clock: Stopwatch, pieces: int) -> None:
@@ -57,20 +49,16 @@ class LocalGradient:
         out: Array,
         denominator: int | None = None,
     ) -> float:
-        """Write the gradient to `out`; return the piece's part of the loss.
+        """Write the gradient to `out`, zeros if the piece has no rows; return its part of the loss.
 
         Parameters
         ----------
-        theta : array, shape (n_params,)
-            Where the gradient is taken.
+        theta, out : array, shape (n_params,)
+            Where the gradient is taken, and what it overwrites.
         rows : array of int, shape (batch,)
             The rows of the global batch.
-        epoch, step : int
-            Decide the noise.
-        piece : int
-            Which piece of the batch; for most strategies the rank.
-        out : array, shape (n_params,)
-            Overwritten; zero if the piece has no rows.
+        epoch, step, piece : int
+            The first two decide the noise.
         denominator : int, optional
             What sums are divided by; the rows of the global batch unless given.
         """

@@ -18,9 +18,14 @@ from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import ALL_REDUCE, all_reduce
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job, Session, Strategy
+from course_lib.parallel.strategies.job import (
+    Job,
+    Session,
+    Strategy,
+    arrays_by_rank,
+    gather_by_rank,
+)
 from course_lib.parallel.strategies.local_gradient import LocalGradient
-from course_lib.parallel.strategies.sessions import arrays_by_rank, gather_by_rank
 from course_lib.registry import lookup
 
 

@@ -100,13 +100,7 @@ class Mesh(Strategy):
         return self.data * self.pipeline * self.tensor
 
     def cuts(self, net: Network) -> tuple[int, ...]:
-        """Return the layers before which the network is cut in stages.
-
-        Raises
-        ------
-        ValueError
-            If the network has too few Dense layers.
-        """
+        """Return the layers before which the network is cut in stages."""
         if self.bounds is not None:
             return self.bounds
         return balanced_bounds(net, self.pipeline, together=1 if self.tensor == 1 else 2)
@@ -118,13 +112,7 @@ class Mesh(Strategy):
         return _schedule(self.schedule, self.pipeline, micro_batches)[stage]
 
     def axes(self, comm: Comm) -> tuple[Comm, Comm, Comm, Comm]:
-        """Return this rank's groups: along data, pipeline and tensor, and its whole replica.
-
-        Raises
-        ------
-        ValueError
-            If the number of ranks is not that of the mesh.
-        """
+        """Return this rank's groups: along data, pipeline and tensor, and its whole replica."""
         self._check_size(comm.size)
         ranks = grid(self.data, self.pipeline, self.tensor)
         d, s, t = np.argwhere(ranks == comm.rank)[0]
@@ -216,11 +204,7 @@ class MeshSession(Session):
         )
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
-        """Take one step on the global batch `rows`; return this rank's part of the mean loss.
-
-        The loss is known in the last stage; there, the first rank of the tensor axis returns its
-        replica's part, all others 0.
-        """
+        """Take one step; the loss is returned by the last stage's first rank of the tensor axis."""
         job, total = self._job, len(rows)
         mine = shard(total, self._data.rank, self._data.size)
         n = mine.stop - mine.start

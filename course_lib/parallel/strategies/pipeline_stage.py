@@ -28,12 +28,7 @@ from course_lib.workspace import Workspace
 
 
 class Stage:
-    """The layers of one stage, and the memory for the micro-batches under way.
-
-    Its number is the rank in `comm`. It reads `theta`, the parameters of its layers, at every pass,
-    and writes their gradient; no micro-batch has more than `rows`. ``most_in_flight`` is the most
-    micro-batches whose activations were kept at a time.
-    """
+    """The layers of one stage, the rank in `comm`; no micro-batch has more than `rows` rows."""
 
     def __init__(
         self,
@@ -56,7 +51,7 @@ class Stage:
         self._rows, self._dtype = rows, theta.dtype
         self._free: list[Workspace] = []
         self._kept: dict[int, _Kept] = {}
-        self.most_in_flight = 0
+        self.most_in_flight = 0  # the most micro-batches whose activations were kept at a time
 
     @property
     def in_flight(self) -> int:
@@ -64,11 +59,7 @@ class Stage:
         return len(self._kept)
 
     def run(self, actions: Sequence[Action], batch: MicroBatches) -> float:
-        """Do this stage's row of a schedule; return the loss in the last stage, else 0.
-
-        The backward passes must stand in the order of the micro-batches: then every schedule
-        adds the same gradients in the same order, and ends with the same bits.
-        """
+        """Do this stage's row of a schedule; return the loss in the last stage, else 0."""
         self._gradient[:] = 0.0
         total = 0.0
         for action in actions:

@@ -87,10 +87,6 @@ def parse(text: str) -> Strategy:
     text : str
         One of the forms in :data:`STRATEGIES`; what stands in brackets may be left out.
 
-    Returns
-    -------
-    Strategy
-
     Raises
     ------
     ValueError

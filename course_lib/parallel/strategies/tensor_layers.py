@@ -53,11 +53,6 @@ def tensor_indices(chain: Chain, rank: int, size: int) -> Array:
 
     ``theta[indices]`` is what a rank starts from, ``theta[indices] = part`` puts it back.
 
-    Raises
-    ------
-    ValueError
-        If a layer that is to be split has fewer units than there are ranks.
-
     Examples
     --------
     >>> chain = Chain((Dense(1, 3), Dense(3, 1)))  # W 0 1 2, b 3 4 5; W 6 7 8, b 9
@@ -160,12 +155,7 @@ class Operators:
 
 @dataclass(frozen=True)
 class ColumnDense(Dense):
-    r"""Some columns of a Dense layer: this rank's units, from all inputs.
-
-    .. math:: z^{(r)} = f(x)\, W^{(r)} + b^{(r)}
-
-    Here `fan_out` is the number of this rank's columns.
-    """
+    """Some columns of a Dense layer, `fan_out` of them: the rank's own units, from all inputs."""
 
     operators: Operators = field(kw_only=True)
 
@@ -182,13 +172,7 @@ class ColumnDense(Dense):
 
 @dataclass(frozen=True)
 class RowDense(Dense):
-    r"""Some rows of a Dense layer: all units, from this rank's inputs.
-
-    .. math:: z = g\left(x^{(r)} W^{(r)}\right) + b
-
-    The bias is held by every rank and added once, after the sum. Here `fan_in` is the number of
-    this rank's rows.
-    """
+    """Some rows of a Dense layer, `fan_in` of them; the bias is added once, after the sum."""
 
     operators: Operators = field(kw_only=True)
 

@@ -21,17 +21,7 @@ from course_lib.torch_mlp import TorchMLP, layer_parameters, to_torch, torch_los
 
 
 class TorchModel:
-    """Computes the loss and gradient of a network with PyTorch's automatic differentiation.
-
-    Parameters
-    ----------
-    net : Network
-        The network; its layers, activations and loss need twins in PyTorch.
-
-    Raises
-    ------
-    TypeError
-        If one of them has none.
+    """Computes the loss and gradient of a network, all parts of which need twins in PyTorch.
 
     Examples
     --------

@@ -18,9 +18,8 @@ from course_lib.network import Network
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import AlignedTree
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.strategies.job import Job, Strategy
+from course_lib.parallel.strategies.job import Job, Replicated, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
-from course_lib.parallel.strategies.sessions import Replicated
 
 
 @dataclass(frozen=True)
