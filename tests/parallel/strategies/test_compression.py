@@ -302,6 +302,10 @@ class Mixture:
     n: int
     m: int
 
+    @property
+    def fan_in(self):
+        return self.n
+
     def width(self, fan_in):
         return self.m
 
