@@ -15,8 +15,8 @@ from course_lib.arrays import Array
 Tag: TypeAlias = int | str
 """Tells messages between the same two ranks apart."""
 
+# Called with each message that a rank reports.
 Report: TypeAlias = Callable[[Mapping[str, Any]], None]
-"""Called with each message that a rank reports."""
 
 
 @dataclass
