@@ -103,7 +103,8 @@ def _tanh(z: Array, out: Array | None = None) -> Array:
 
 
 def _tanh_df(z: Array, a: Array, out: Array | None = None) -> Array:
-    out = np.multiply(a, a, out=out)
+    out = np.empty_like(a) if out is None else out
+    np.multiply(a, a, out=out)
     return np.subtract(1, out, out=out)
 
 
@@ -143,8 +144,7 @@ SLOPE = 0.01  # of leaky_relu below zero (Maas et al. 2013)
 
 def _leaky_relu(z: Array, out: Array | None = None) -> Array:
     # For a slope below 1 the larger of the two lines is the right one on either side.
-    out = np.multiply(z, SLOPE, out=out)
-    return np.maximum(z, out, out=out)
+    return np.maximum(z, SLOPE * z, out=out)
 
 
 def _leaky_relu_df(z: Array, a: Array, out: Array | None = None) -> Array:
@@ -194,7 +194,7 @@ _erf_each = np.frompyfunc(math.erf, 1, 1)
 
 
 def _normal_cdf(z: Array) -> Array:
-    return 0.5 * (1 + np.asarray(_erf_each(z / math.sqrt(2)), dtype=z.dtype))
+    return 0.5 * (1 + np.asarray(_erf_each(z / math.sqrt(2)), dtype=np.asarray(z).dtype))
 
 
 def _gelu(z: Array, out: Array | None = None) -> Array:
@@ -275,7 +275,7 @@ def softmax(z: Array, out: Array | None = None) -> Array:
     Parameters
     ----------
     z : array, shape (..., classes)
-        Scores (logits).
+        Scores (logits); whole numbers become float64.
     out : array, same shape, optional
         Where to write the result.
 
@@ -290,6 +290,8 @@ def softmax(z: Array, out: Array | None = None) -> Array:
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
+    z = np.asarray(z)
+    z = z if z.dtype.kind == "f" else z.astype(np.float64)
     out = np.subtract(z, np.max(z, axis=-1, keepdims=True), out=out)
     np.exp(out, out=out)
     out /= np.sum(out, axis=-1, keepdims=True)

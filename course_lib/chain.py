@@ -145,7 +145,16 @@ class Chain:
         ------
         ValueError
             If theta does not have shape (n_params,).
+        TypeError
+            If it is no array of floating-point numbers: all is computed in its dtype.
         """
+        dtype = getattr(theta, "dtype", np.dtype(object))
+        if np.shape(theta) == (self.n_params,) and dtype.kind != "f":
+            raise TypeError(
+                f"{type(self).__name__}: theta must be an array of floating-point numbers, got "
+                f"{type(theta).__name__ if dtype.kind == 'O' else dtype}; make one with "
+                "net.init(rng), or use theta.astype(float)."
+            )
         if np.shape(theta) != (self.n_params,):
             raise ValueError(
                 f"{type(self).__name__}: theta must have shape ({self.n_params},), "

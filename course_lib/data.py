@@ -219,7 +219,7 @@ def stratified(
     Raises
     ------
     ValueError
-        If no row is left on one of the sides.
+        If no row is left on one of the sides, or a class has a single one.
 
     Examples
     --------
@@ -234,6 +234,12 @@ def stratified(
         raise ValueError(
             f"{where}: {name} must leave samples on both sides of the split, "
             f"got {test_fraction} of {n} samples."
+        )
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        raise ValueError(
+            f"{where}: class {classes[counts.argmin()]!s} has a single sample, which cannot be on "
+            "both sides of the split; add samples of it, or leave it out."
         )
     rng = np.random.default_rng(seed)
     order = rng.permutation(n)

@@ -7,6 +7,7 @@ Chapter: backpropagation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,16 @@ def relative_error(a: Array, n: Array, *, floor: float = 0.0) -> float:
         The least length to compare with: without one, an estimate that is nothing but rounding
         has the error 1 against a gradient that is exactly 0.
 
+    Returns
+    -------
+    float
+        Infinite if a gradient holds NaN or infinity.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
     Examples
     --------
     >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, -4.0]))
@@ -100,9 +111,16 @@ def relative_error(a: Array, n: Array, *, floor: float = 0.0) -> float:
     >>> relative_error(np.zeros(1), rounding), relative_error(np.zeros(1), rounding, floor=0.01)
     (1.0, 1e-09)
     """
+    a, n = np.asarray(a), np.asarray(n)
+    if a.shape != n.shape:
+        raise ValueError(
+            f"relative_error: the gradients must have the same shape, got {a.shape} and {n.shape}."
+        )
     tiny = float(np.finfo(np.float64).tiny)
     scale = max(float(np.linalg.norm(a)), float(np.linalg.norm(n)), floor, tiny)
-    return float(np.linalg.norm(a - n)) / scale
+    error = float(np.linalg.norm(a - n)) / scale
+    # Not NaN, which no comparison would catch: max() of a dictionary with it passes any limit.
+    return math.inf if math.isnan(error) else error
 
 
 def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:

@@ -297,11 +297,10 @@ Examples
 
 def _hinge(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
     out = np.empty_like(outputs) if out is None else out
-    out.fill(0)
     if outputs.shape[1] == 1:
         sign = 2 * _columns(targets, outputs) - 1
         margin = 1 - sign * outputs
-        np.copyto(out, -sign, where=margin > 0)
+        np.multiply(-sign, margin > 0, out=out)
         return float(np.maximum(margin, 0).sum()), out
     rows = np.arange(len(outputs))
     others = outputs.copy()
@@ -309,6 +308,7 @@ def _hinge(outputs: Array, targets: Array, out: Array | None = None) -> tuple[fl
     rival = np.argmax(others, axis=1)
     margin = 1 + outputs[rows, rival] - outputs[rows, targets]
     wrong = margin > 0
+    out.fill(0)  # only now: it may be the array of the outputs
     out[rows[wrong], rival[wrong]] = 1
     out[rows[wrong], targets[wrong]] = -1
     return float(np.maximum(margin, 0).sum()), out

@@ -15,6 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,16 +52,16 @@ class Optimizer(ABC):
     lr: float | Schedule
 
     def __post_init__(self) -> None:
-        if not callable(self.lr):
-            check_rate(self.lr, where=type(self).__name__)
+        who = type(self).__name__
         # What the optimizers call so; each has some of them.
         for name in ("momentum", "decay", "beta1", "beta2"):
-            if not 0 <= getattr(self, name, 0.0) < 1:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must lie in [0, 1), got {getattr(self, name)}."
-                )
-        for name in ("weight_decay", "eps"):
-            check_rate(getattr(self, name, 0.0), where=type(self).__name__, name=name)
+            value: Any = getattr(self, name, 0.0)
+            if not (isinstance(value, Real) and 0 <= float(value) < 1):
+                raise ValueError(f"{who}: {name} must lie in [0, 1), got {value!r}.")
+        for name in ("lr", "momentum", "decay", "beta1", "beta2", "weight_decay", "eps"):
+            if hasattr(self, name) and not (name == "lr" and callable(self.lr)):
+                rate = check_rate(getattr(self, name), where=who, name=name)
+                object.__setattr__(self, name, rate)
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ class Optimizer(ABC):
 
     def learning_rate(self, t: int) -> float:
         """Return the learning rate of the step that follows `t` steps."""
-        return self.lr(t) if callable(self.lr) else self.lr
+        return float(self.lr(t)) if callable(self.lr) else self.lr
 
     def step(
         self, theta: Array, grad: Array, state: State, *, out: Array | None = None

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from numbers import Real
+from typing import Any, TypeAlias
 
 from course_lib.arrays import check_integer
 
@@ -125,8 +126,10 @@ class warmup:
         return then(step - self.steps)
 
 
-def check_rate(value: float, *, where: str, name: str = "lr") -> float:
-    """Return a learning rate: a finite number of at least 0.
+def check_rate(value: Any, *, where: str, name: str = "lr") -> float:
+    """Return a learning rate as Python's float: a finite number of at least 0.
+
+    A NumPy number would decide the type of what it is multiplied with.
 
     Examples
     --------
@@ -135,6 +138,7 @@ def check_rate(value: float, *, where: str, name: str = "lr") -> float:
     ...
     ValueError: SGD: lr must be a finite number >= 0, got -0.1.
     """
-    if not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < math.inf):
         raise ValueError(f"{where}: {name} must be a finite number >= 0, got {value!r}.")
-    return value
+    return float(value)

@@ -99,3 +99,31 @@ def test_softmax_equals_torch_and_rows_do_not_interact() -> None:
 
 def test_softmax_survives_scores_whose_exponential_does_not_exist() -> None:
     np.testing.assert_array_equal(softmax(np.array([[1e4, 0.0], [-1e4, 0.0]])), [[1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize("act", activations.ALL.values(), ids=lambda act: act.name)
+def test_values_and_derivatives_can_be_written_over_what_they_come_from(act):
+    """The oracle is the same call with memory of its own."""
+    z = np.linspace(-3, 3, 13)
+    a, df = act.f(z), act.df(z, act.f(z))
+    own = z.copy()
+    assert act.f(own, out=own) is own
+    np.testing.assert_array_equal(own, a)
+    for place in (0, 1):
+        arguments = [z.copy(), a.copy()]
+        act.df(*arguments, out=arguments[place])
+        np.testing.assert_array_equal(arguments[place], df)
+
+
+@pytest.mark.parametrize("act", activations.ALL.values(), ids=lambda act: act.name)
+def test_a_single_number_is_an_array_without_axes(act):
+    for z in (-0.5, 0.5):
+        expected = act.f(np.array([z])), act.df(np.array([z]), act.f(np.array([z])))
+        assert act(z) == expected[0][0]
+        assert act.f(z) == expected[0][0]
+        assert act.df(z, act.f(z)) == expected[1][0]
+
+
+def test_softmax_of_whole_numbers_is_that_of_floats():
+    scores = np.array([[1, 2, 5], [0, 0, 0]])
+    np.testing.assert_array_equal(activations.softmax(scores), activations.softmax(scores * 1.0))

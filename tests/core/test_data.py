@@ -154,3 +154,11 @@ def test_the_seed_decides_the_folds():
         data.folds(3, 1, seed=0)
     with pytest.raises(ValueError, match="folds: seed"):
         data.folds(3, 2, seed=-1)
+
+
+def test_a_class_with_a_single_sample_is_refused():
+    """As scikit-learn does: it would be missing on one side of every split."""
+    with pytest.raises(
+        ValueError, match="here: class 7 has a single sample, which cannot be on both"
+    ):
+        data.stratified(np.array([0, 0, 0, 7]), seed=0, test_fraction=0.5, where="here")

@@ -190,3 +190,17 @@ def test_bad_arguments_are_refused():
     net = mlp([2, 2])
     with pytest.raises(TypeError, match="theta must be float64, got float32"):
         gradcheck.check(net, np.zeros(6, np.float32), np.zeros((1, 2)), [0])
+
+
+def test_a_gradient_with_nan_passes_no_limit_wherever_it_stands():
+    """`max` of numbers with NaN is whatever came first, so NaN counts as infinite."""
+    errors = [
+        gradcheck.relative_error(np.array([1.0, bad]), np.ones(2)) for bad in (1.0, np.nan, np.inf)
+    ]
+    assert errors == [0.0, np.inf, np.inf]
+    assert not max(errors) < 1e-6
+
+
+def test_gradients_of_other_shapes_are_not_broadcast():
+    with pytest.raises(ValueError, match=r"same shape, got \(3,\) and \(3, 1\)"):
+        gradcheck.relative_error(np.ones(3), np.ones((3, 1)))

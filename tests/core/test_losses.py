@@ -178,3 +178,20 @@ def test_unknown_loss_lists_the_known_ones() -> None:
         ValueError, match=r"unknown loss 'rmse'; did you mean 'mse'.*Known: mse, mae"
     ):
         losses.get("rmse")
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("loss", losses.ALL.values(), ids=lambda loss: loss.name)
+def test_the_gradient_can_be_written_over_the_outputs(loss, columns):
+    """The oracle is the same call with memory of its own."""
+    rng = np.random.default_rng(columns)
+    outputs = rng.normal(size=(7, columns))
+    labels = loss.kind == "labels" or (loss.kind == "margin" and columns > 1)
+    if labels:
+        targets = rng.integers(0, columns, 7)
+    else:
+        targets = rng.integers(0, 2, (7, columns)[: 1 if loss.kind == "margin" else 2])
+    total, gradient = loss.f(outputs, targets)
+    own = outputs.copy()
+    assert loss.f(own, targets, out=own)[0] == total
+    np.testing.assert_array_equal(own, gradient)

@@ -412,3 +412,23 @@ def test_a_layer_that_does_not_say_its_inputs_is_told_to():
 
     with pytest.raises(TypeError, match="layer 1, Silent, does not say its fan_in; give it the"):
         Network((Dense(2, 3), Silent()), losses.mse)
+
+
+@pytest.mark.parametrize(
+    "theta", [np.arange(17), [0.0] * 17, np.zeros(17, bool), np.zeros(17, complex)]
+)
+def test_a_theta_that_is_no_array_of_floats_is_refused_at_every_door(theta):
+    """Everything is computed in its dtype: whole numbers would cut the inputs to whole numbers."""
+    net, x, y = mlp([2, 3, 2]), np.array([[0.6, -0.4]]), np.array([1])
+    doors = [
+        lambda: net.forward(theta, x),
+        lambda: net.predict(theta, x),
+        lambda: net.loss_and_grad(theta, x, y),
+        lambda: net.loss_value(theta, x, y),
+        lambda: net.unpack(theta),
+    ]
+    for door in doors:
+        with pytest.raises(
+            TypeError, match="theta must be an array of floating-point numbers, got"
+        ):
+            door()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib import optimizers
 from course_lib.optimizers import BLOCK, SGD, AdaGrad, Adam, AdamW, Nesterov, Optimizer, RMSProp
 from course_lib.schedules import cosine
 
@@ -169,3 +170,27 @@ def test_mismatched_vectors_get_a_sentence() -> None:
         ValueError, match=r"state must have the keys \['t', 'm', 's'\], got \['t'\]"
     ):
         opt.step(theta, theta, SGD(0.1).init(theta))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, int])
+@pytest.mark.parametrize("name", optimizers.ALL)
+def test_a_numpy_number_as_rate_trains_to_the_bits_of_pythons(name, kind):
+    rng = np.random.default_rng(3)
+    theta, grad = rng.normal(size=(2, 9)).astype(np.float32)
+    rate = kind(1) if kind in (np.int64, int) else kind(0.125)  # exact in every type
+    wanted = optimizers.get(name, float(rate))
+    for lr in (rate, lambda t: rate):
+        got = optimizers.get(name, lr)
+        state, state2 = wanted.init(theta), got.init(theta)
+        a, b = theta, theta
+        for _ in range(3):
+            a, state = wanted.step(a, grad, state)
+            b, state2 = got.step(b, grad, state2)
+        assert b.dtype == np.float32
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rate", [True, np.bool_(True), "0.1", None, np.nan, 1j])
+def test_what_is_no_number_is_no_rate(rate):
+    with pytest.raises(ValueError, match="lr must be a finite number >= 0, got"):
+        optimizers.SGD(rate)
