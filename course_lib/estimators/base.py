@@ -5,7 +5,9 @@ Chapter: a network in NumPy.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -23,6 +25,25 @@ from course_lib.training import FitResult, fit
 
 FLOATS = (np.float64, np.float32)
 """What data is computed in as it comes; any other becomes the first."""
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def whole_or_not_at_all(method: Method) -> Method:
+    """Let a method that raises or is interrupted leave its object, and its model, as they were."""
+
+    @wraps(method)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).copy()
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(Method, run)
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

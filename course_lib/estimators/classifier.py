@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from course_lib.arrays import Array
-from course_lib.estimators.base import FLOATS, NetworkEstimator
+from course_lib.estimators.base import FLOATS, NetworkEstimator, whole_or_not_at_all
 
 
 class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
@@ -94,6 +94,7 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
 
     _loss = "softmax_cross_entropy"
 
+    @whole_or_not_at_all
     def fit(self, X: Any, y: Any) -> MLPClassifier:
         """Train from the beginning on X, shape (n, features), and labels y, shape (n,)."""
         X, y = self._check(X, y, reset=True)
@@ -102,6 +103,7 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         self._train(X, labels)
         return self
 
+    @whole_or_not_at_all
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> MLPClassifier:
         """Go on for one epoch over these rows, in this process.
 

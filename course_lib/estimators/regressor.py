@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from course_lib.arrays import Array
-from course_lib.estimators.base import FLOATS, NetworkEstimator
+from course_lib.estimators.base import FLOATS, NetworkEstimator, whole_or_not_at_all
 
 
 class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
@@ -42,6 +42,7 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     _loss = "mse"
 
+    @whole_or_not_at_all
     def fit(self, X: Any, y: Any) -> MLPRegressor:
         """Train from the beginning on X, shape (n, features), and y, shape (n,) or (n, k)."""
         X, y = self._check(X, y, reset=True)
@@ -49,6 +50,7 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         self._train(X, y)
         return self
 
+    @whole_or_not_at_all
     def partial_fit(self, X: Any, y: Any) -> MLPRegressor:
         """Go on for one epoch over these rows, in this process: k calls are a `fit` of k epochs."""
         self._refuse_early_stopping()

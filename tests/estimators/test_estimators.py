@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn import neural_network
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -307,3 +308,53 @@ def test_early_stopping_and_keep_best_agree_where_the_improvement_is_large_enoug
     losses = [3.0, 2.0, 1.0, 1.5, 1.2, 1.1]
     assert EarlyStopping(patience=3)({"val_loss": losses})
     assert not EarlyStopping(patience=3)({"val_loss": losses[:-1]})
+
+
+FAILURES = {
+    "diverges": (
+        {"learning_rate": 1e200, "optimizer": "sgd", "activation": "identity"},
+        FloatingPointError,
+    ),
+    "a wrong setting": ({"activation": "relou"}, ValueError),
+    "too few rows to hold out": ({"early_stopping": True, "validation_fraction": 0.01}, ValueError),
+    "interrupted": ({"learning_rate": lambda step: _interrupt()}, KeyboardInterrupt),
+}
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_fit_that_fails_leaves_the_model_as_it_was(kind, failure, fitted):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), np.arange(20) % 2
+    settings, error = FAILURES[failure]
+    model = kind(4, random_state=0, epochs=3)
+    if fitted:
+        model.fit(x, y)
+        before = model.predict(x)
+    model.set_params(**settings)
+    with pytest.raises(error), np.errstate(all="ignore"):
+        model.fit(x[:, :2] * 1e3, y + 5)
+    if fitted:
+        np.testing.assert_array_equal(model.predict(x), before)
+        assert model.n_features_in_ == 3
+    else:
+        with pytest.raises(NotFittedError):
+            model.predict(x)
+
+
+def test_a_partial_fit_that_is_refused_changes_nothing():
+    x, y = np.ones((4, 2)), np.array([[0.0], [1.0], [0.0], [1.0]])
+    model = MLPRegressor(3, random_state=0).fit(x, y)
+    with pytest.raises(ValueError, match="columns|shape|targets"):
+        model.partial_fit(x, np.ones((4, 3)))
+    assert model.predict(x).shape == (4, 1)
+    new = MLPClassifier(3)
+    with pytest.raises(ValueError, match="needs classes="):
+        new.partial_fit(x, y[:, 0])
+    with pytest.raises(NotFittedError):
+        new.predict(x)
