@@ -55,12 +55,6 @@ class Chain:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise ValueError(f"{type(self).__name__}: needs at least one layer, got none.")
-        for i, layer in enumerate(self.layers):
-            if not hasattr(layer, "fan_in"):
-                raise TypeError(
-                    f"{type(self).__name__}: layer {i}, {type(layer).__name__}, does not say its "
-                    "fan_in; give it the number of inputs it takes, or None if it takes any."
-                )
         self._widths(None)
 
     def widths(self, n_inputs: int) -> list[int]:
@@ -83,13 +77,13 @@ class Chain:
         """Follow the width through the layers; None as long as it is not known."""
         widths: list[int | None] = []
         for i, layer in enumerate(self.layers):
-            if layer.fan_in is not None and width not in (None, layer.fan_in):
+            taken = _taken(layer)
+            if taken is not None and width not in (None, taken):
                 before = "the layers before it give" if i else "a row has"
                 raise ValueError(
-                    f"{type(self).__name__}: layer {i} takes {layer.fan_in} inputs, "
-                    f"but {before} {width}."
+                    f"{type(self).__name__}: layer {i} takes {taken} inputs, but {before} {width}."
                 )
-            known = layer.fan_in if width is None else width
+            known = taken if width is None else width
             width = None if known is None else layer.width(known)
             widths.append(width)
         return widths
@@ -116,7 +110,7 @@ class Chain:
     def n_inputs(self) -> int | None:
         """The number of features of a row, or None where the first layers take any."""
         for i, layer in enumerate(self.layers):
-            if (wanted := layer.fan_in) is not None:
+            if (wanted := _taken(layer)) is not None:
                 width = wanted
                 for before in self.layers[:i]:  # they take any width; do they keep it?
                     width = before.width(width)
@@ -291,3 +285,9 @@ class Chain:
             empty = fresh if workspace is None else workspace.backward[i]
             dy = self.layers[i].backward(params[i], caches[i], dy, empty=empty)
         return dy
+
+
+def _taken(layer: Layer) -> int | None:
+    # A layer of somebody's own that says nothing takes any number of inputs.
+    found: int | None = getattr(layer, "fan_in", None)
+    return found
