@@ -107,6 +107,25 @@ def check_integer(value: object, *, where: str, name: str, at_least: int) -> int
     return number
 
 
+def check_theta(theta: object, *, where: str) -> None:
+    """Raise TypeError unless `theta` is an array of floats: everything is computed in its dtype.
+
+    Examples
+    --------
+    >>> check_theta(np.arange(3), where="predict")
+    Traceback (most recent call last):
+    ...
+    TypeError: predict: theta must be an array of floating-point numbers, got int64; make one with \
+net.init(rng), or use theta.astype(float).
+    """
+    if not (isinstance(theta, np.ndarray) and theta.dtype.kind == "f"):
+        got = theta.dtype if isinstance(theta, np.ndarray) else type(theta).__name__
+        raise TypeError(
+            f"{where}: theta must be an array of floating-point numbers, got {got}; make one with "
+            "net.init(rng), or use theta.astype(float)."
+        )
+
+
 def check_generator(rng: object, *, where: str) -> np.random.Generator:
     """Return `rng`, which must be a NumPy Generator: randomness is an argument here.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.arrays import Array, check_generator, check_matrix
+from course_lib.arrays import Array, check_generator, check_matrix, check_theta
 from course_lib.layers import Dropout, Layer, Noise, Params, fresh
 from course_lib.workspace import Workspace
 
@@ -139,16 +139,7 @@ class Chain:
         ------
         ValueError
             If theta does not have shape (n_params,).
-        TypeError
-            If it is no array of floating-point numbers: all is computed in its dtype.
         """
-        dtype = getattr(theta, "dtype", np.dtype(object))
-        if np.shape(theta) == (self.n_params,) and dtype.kind != "f":
-            raise TypeError(
-                f"{type(self).__name__}: theta must be an array of floating-point numbers, got "
-                f"{type(theta).__name__ if dtype.kind == 'O' else dtype}; make one with "
-                "net.init(rng), or use theta.astype(float)."
-            )
         if np.shape(theta) != (self.n_params,):
             raise ValueError(
                 f"{type(self).__name__}: theta must have shape ({self.n_params},), "
@@ -188,6 +179,7 @@ class Chain:
         ValueError
             If `x` has the wrong shape or holds NaN or infinity, or `theta` the wrong length.
         """
+        check_theta(theta, where=f"{type(self).__name__}.forward")
         params = self.unpack(theta)
         x = check_matrix(x, self.n_inputs, where=f"{type(self).__name__}.forward")
         self.widths(x.shape[1])
@@ -246,6 +238,7 @@ class Chain:
         dtheta : array, shape (n_params,)
             d loss / d theta.
         """
+        check_theta(theta, where=f"{type(self).__name__}.backward")
         gradient = np.empty_like(theta)
         dx = self.backpropagate(self.unpack(theta), caches, dy, self.unpack(gradient))
         return dx, gradient

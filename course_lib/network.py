@@ -18,7 +18,7 @@ import numpy as np
 
 from course_lib import activations, losses
 from course_lib.activations import Activation
-from course_lib.arrays import Array, check_integer, check_matrix, check_shape
+from course_lib.arrays import Array, check_integer, check_matrix, check_shape, check_theta
 from course_lib.chain import Chain
 from course_lib.layers import Activate, Dense, Dropout, Layer, Noise, fresh
 from course_lib.losses import Loss
@@ -105,8 +105,11 @@ class Network(Chain):
         ValueError
             If a shape does not fit, a label is out of range, a number is not finite, or the
             batch is empty and no denominator is given.
+        TypeError
+            If theta is no array of floating-point numbers.
         """
         where = "loss_and_grad"
+        check_theta(theta, where=where)
         if workspace is None:
             x, y = self.check_data(x, y, where=where, empty=denominator is not None)
             views, empty = self.unpack, fresh

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, check_theta
 from course_lib.layers import Activate, Dense, Dropout, Layer
 from course_lib.network import Network
 from course_lib.torch_mlp.twins import torch_activation
@@ -120,7 +120,7 @@ def to_torch(net: Network, theta: Array) -> TorchMLP:
     ValueError
         If `theta` has the wrong length.
     TypeError
-        As for :class:`TorchMLP`.
+        As for :class:`TorchMLP`, and if `theta` is no array of floating-point numbers.
 
     Examples
     --------
@@ -130,6 +130,7 @@ def to_torch(net: Network, theta: Array) -> TorchMLP:
     >>> np.array_equal(from_torch(to_torch(net, theta)), theta)
     True
     """
+    check_theta(theta, where="to_torch")
     values = net.unpack(theta)
     with torch.random.fork_rng(devices=[]):  # what nn.Linear draws is overwritten: leave no trace
         model = TorchMLP(net, dtype=torch.from_numpy(np.empty(0, theta.dtype)).dtype)

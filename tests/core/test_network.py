@@ -425,7 +425,6 @@ def test_a_theta_that_is_no_array_of_floats_is_refused_at_every_door(theta):
         lambda: net.predict(theta, x),
         lambda: net.loss_and_grad(theta, x, y),
         lambda: net.loss_value(theta, x, y),
-        lambda: net.unpack(theta),
     ]
     for door in doors:
         with pytest.raises(

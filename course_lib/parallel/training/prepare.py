@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, check_integer, check_theta
 from course_lib.data import Split
 from course_lib.network import Network
 from course_lib.parallel import channels
@@ -55,6 +55,7 @@ def make_job(
     x, y = found
     if theta is None:
         theta = model.init(np.random.default_rng(settings["seed"]))
+    check_theta(theta, where="train")
     model.unpack(theta)  # raises if its shape is wrong: better here than on every worker
     if settings["validation"] is not None:
         settings["validation"] = model.check_data(

@@ -195,6 +195,7 @@ BAD = [
     ({"batch_size": 2.5}, TypeError, r"batch_size must be an integer of at least 1, got 2\.5"),
     ({"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
     ({"theta": np.zeros(3)}, ValueError, r"theta must have shape"),
+    ({"theta": np.zeros(24, int)}, TypeError, "train: theta must be an array of floating-point"),
     ({"client": "tcp://127.0.0.1:1"}, ValueError, "uses no cluster; leave out either client= or"),
     ({"validation": (XV[:, :2], YV)}, ValueError, r"train, validation: x must have 7 columns"),
     (
