@@ -108,8 +108,8 @@ class Supervisor:
         """Return the seconds that the next event may take; None: as long as it likes."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def expect_start(self, timeout: float) -> None:
-        """Give the ranks so many seconds to start."""
+    def limit(self, timeout: float) -> None:
+        """Give the ranks so many seconds, to start or to stop."""
         self._deadline = time.monotonic() + timeout
 
     def started(self) -> None:

@@ -145,7 +145,7 @@ def run_threads(
         pass  # some rank computes on and on; the failure that stopped the others is the news
     except BaseException:
         comms[0].abort("the run was interrupted")
-        ranks.expect_start(GRACE)
+        ranks.limit(GRACE)
         raise
     finally:
         for thread in threads:  # ended or ending, but for those that were given up

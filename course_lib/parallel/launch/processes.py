@@ -144,7 +144,7 @@ def _watch(
 
     rank_of = {pipe: rank for rank, pipe in enumerate(drivers)}
     ranks = Supervisor(len(processes), stop)
-    ranks.expect_start(timeout)
+    ranks.limit(timeout)
     while rank_of:
         ready = wait(list(rank_of), ranks.left())
         if not ready and ranks.failed:

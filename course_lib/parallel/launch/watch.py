@@ -149,7 +149,7 @@ class Watch:
     def _wait(self, timeout: float) -> None:
         """Handle events until every rank has ended; on a failure, stop the survivors."""
         ranks = self._ranks
-        ranks.expect_start(timeout)
+        ranks.limit(timeout)
         while not ranks.done:
             # Until the ranks have started, or stopped; between, for as long as a wait may take.
             left = ranks.left()

@@ -12,6 +12,7 @@ import numpy as np
 
 from course_lib.arrays import Array, check_integer, check_theta
 from course_lib.data import Split
+from course_lib.evaluation import score_names
 from course_lib.network import Network
 from course_lib.parallel import channels
 from course_lib.parallel.sources import open_data
@@ -61,11 +62,14 @@ def make_job(
         settings["validation"] = model.check_data(
             *settings["validation"], where="train, validation"
         )
-    elif str(settings.get("keep_best")).startswith("val_"):
-        raise ValueError(
-            f"train: keep_best={settings['keep_best']!r} judges by held-out data; pass "
-            "validation=(x, y), or choose keep_best='loss'."
-        )
+    if settings.get("keep_best") is not None:  # better here than after an epoch
+        held_out = score_names(model.loss) if settings["validation"] is not None else []
+        names = ["loss", *(f"val_{name}" for name in held_out)]
+        if settings["keep_best"] not in names:
+            raise ValueError(
+                f"train: keep_best must be one of {', '.join(names)}, got "
+                f"{settings['keep_best']!r}; what begins with val_ needs validation=(x, y)."
+            )
     x = x.astype(theta.dtype, copy=False)
     chosen = parse(strategy) if isinstance(strategy, str) else strategy
     if not isinstance(chosen, Strategy):

@@ -42,7 +42,7 @@ def test_no_failure_is_no_error():
 def test_at_the_first_failure_the_others_are_stopped_once_and_get_some_seconds():
     reasons: list[str] = []
     ranks = Supervisor(3, reasons.append, grace=5.0)
-    ranks.expect_start(60.0)
+    ranks.limit(60.0)
     assert 59 < ranks.left() <= 60
     ranks.started()
     assert ranks.left() is None
