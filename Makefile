@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve pdf epub notebooks-zip lab notebooks bench api arrows heads test $(STAGES) clean clean-all
+.PHONY: help book serve pdf epub notebooks-zip lab notebooks bench api arrows test $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -52,9 +52,6 @@ api: $(ALL)  ## write the API pages again, after a module was added or renamed
 
 arrows: $(ALL)  ## draw again which part of the package uses which
 	$(BIN)/python -m tools.pictures.arrows
-
-heads: $(ALL)  ## write the first cells of the notebooks again, after one was added or moved
-	$(BIN)/python -m tools.notebooks.heads
 
 test: $(ALL)  ## everything that CI does, in its order; stops at the first failure
 	@set -e; for stage in $(STAGES); do \

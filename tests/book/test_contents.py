@@ -68,8 +68,7 @@ def test_no_text_types_the_number_of_a_chapter() -> None:
     typed = re.compile(r"\b[Cc]hapters?\s\d")
     texts = [path.read_text("utf-8") for suffix in (".md", ".toml") for path in pages(suffix)]
     for path in pages(".ipynb"):
-        # The cell that says which chapter this is, tools.notebooks.heads writes.
-        texts += [cell["source"] for cell in cells(path, "markdown") if cell["id"] != "head-page"]
+        texts += [cell["source"] for cell in cells(path, "markdown")]
     every = [part for text in texts for part in paragraphs(text)]
     assert [part for part in every if typed.search(part) and "{cite" not in part] == []
 
