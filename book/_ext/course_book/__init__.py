@@ -13,6 +13,7 @@ FILES = (
     "external_names",
     "identity",
     "interactive",
+    "mentions",
     "page_html",
     "previews",
 )
