@@ -23,10 +23,9 @@ from typing import Any
 import nbformat
 from bs4 import BeautifulSoup, Tag
 
-from tools.book_source import BOOK, ROOT, chapters, notebooks, settings
+from tools.book_source import BOOK, ROOT, address, chapters, notebooks, settings
 from tools.notebooks import start_here
-from tools.notebooks.address import repository, site
-from tools.notebooks.markup import Figure, Page, anchor, blocks, markdown, prose, quoted
+from tools.notebooks.markup import Figure, Page, anchor, blocks, prose
 from tools.notebooks.without_glue import defined, used, without_glue
 
 BUILT = BOOK / "_build"
@@ -42,7 +41,11 @@ KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
-FIGURE_HEIGHT = 560
+# In a box: IPython warns of an HTML output that is a frame and nothing else.
+_FRAME = (
+    '<div><iframe src="{address}" title="Interactive figure" '
+    'style="width: 100%; height: 560px; border: 0"></iframe></div>'
+)
 
 # Colab has a folder of its own for each notebook: the course is fetched whole, since some chapters
 # read files beside the package. One word a line, so that a long address is no long line.
@@ -59,7 +62,7 @@ if importlib.util.find_spec("course_lib") is None:
         "course",
     ]
     subprocess.run(["git", "clone", "-q", "--depth", "1", *source], check=True)
-    os.chdir("course/notebooks/{folder}")
+    os.chdir("course/colab/{folder}")
     get_ipython().run_line_magic("pip", "install -q '../..[notebooks]'")"""
 
 
@@ -84,7 +87,7 @@ class Set:
         self.edition = edition
         self.built = built
         self.config = settings() if config is None else config
-        self.book = LAB_BOOK if edition == "lab" else site(self.config)
+        self.book = LAB_BOOK if edition == "lab" else address.site(self.config)
         self.sources = {path.relative_to(BOOK).with_suffix("").as_posix() for path in notebooks()}
 
     @cached_property
@@ -152,9 +155,7 @@ class Set:
     def _start(self) -> nbformat.NotebookNode:
         return _notebook(START, start_here.cells(self.book, self.edition))
 
-    def notebook(
-        self, name: str, source: list[nbformat.NotebookNode]
-    ) -> nbformat.NotebookNode:
+    def notebook(self, name: str, source: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
         """Return one notebook, made of the cells of its page."""
         page = self.page(name, glued(source))
         cells: list[nbformat.NotebookNode] = []
@@ -186,8 +187,8 @@ class Set:
 
     def _installer(self, name: str) -> nbformat.NotebookNode:
         text = _INSTALL.format(
-            repository=repository(self.config),
-            branch=self.config["repository"]["branch"],
+            repository=address.repository(self.config),
+            branch=address.NOTEBOOKS_BRANCH,
             folder=Path(name).parent.as_posix(),
         )
         return _code_cell(text, "install", hidden=True)
@@ -204,21 +205,20 @@ class Set:
                 cells.append(nbformat.v4.new_markdown_cell(piece, id=f"{cell.id}{number}"))
         return cells
 
-    def _interactive(
-        self, name: str, figure: Figure, page: Page
-    ) -> list[nbformat.NotebookNode]:
+    def _interactive(self, name: str, figure: Figure, page: Page) -> list[nbformat.NotebookNode]:
         """Return the cells of a figure that moves: the figure, or its picture, and the caption."""
         label = f"fig-interactive-{figure.name}"
         lines = [_caption(label, figure.caption, figure.alt, page)]
         cells = []
         if self.edition == "lab":
-            address = f"{self.book}figures/{figure.name}.html"
+            frame = _FRAME.format(address=f"{self.book}figures/{figure.name}.html")
             code = (
                 f"# The interactive figure {page.figures[label]}\n"
-                "from IPython.display import IFrame\n\n"
-                f'IFrame("{address}", width="100%", height={FIGURE_HEIGHT})'
+                "from IPython.display import HTML\n\n"
+                f"HTML('{frame}')"
             )
-            shown = nbformat.v4.new_output("execute_result", _frame(address), execution_count=0)
+            data = {"text/html": frame, "text/plain": "<IPython.core.display.HTML object>"}
+            shown = nbformat.v4.new_output("execute_result", data, execution_count=0)
             cells.append(_code_cell(code, label, hidden=True, outputs=[shown]))
         else:
             picture = BOOK / "_static" / "interactive" / "snapshots" / f"{figure.name}.png"
@@ -302,16 +302,7 @@ def _code_cell(
 ) -> nbformat.NotebookNode:
     # JupyterLab and VS Code fold the code by the first, Colab by the second.
     metadata = {"jupyter": {"source_hidden": True}, "cellView": "form"} if hidden else {}
-    return nbformat.v4.new_code_cell(
-        source, id=name[:64], metadata=metadata, outputs=outputs or []
-    )
-
-
-def _frame(address: str) -> dict[str, str]:
-    from IPython.display import IFrame
-
-    frame = IFrame(address, width="100%", height=FIGURE_HEIGHT)
-    return {"text/html": frame._repr_html_(), "text/plain": "<IPython.lib.display.IFrame>"}
+    return nbformat.v4.new_code_cell(source, id=name[:64], metadata=metadata, outputs=outputs or [])
 
 
 def _inline(tag: Tag) -> str:
@@ -343,7 +334,9 @@ def _notebook(name: str, cells: list[nbformat.NotebookNode]) -> nbformat.Noteboo
     return found
 
 
-def write(target: Path, edition: str = "lab", built: Path = BUILT) -> list[Path]:
+def write(
+    target: Path, edition: str = "lab", built: Path = BUILT, config: dict[str, Any] | None = None
+) -> list[Path]:
     """Write all notebooks of an edition, and the pictures that they show.
 
     Returns
@@ -352,7 +345,7 @@ def write(target: Path, edition: str = "lab", built: Path = BUILT) -> list[Path]
         The files written, from the folder ``target``.
     """
     written = []
-    notebooks_of_edition = Set(edition, built)
+    notebooks_of_edition = Set(edition, built, config)
     for name, notebook in notebooks_of_edition.files().items():
         path = target / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)

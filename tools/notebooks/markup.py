@@ -11,14 +11,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import takewhile
+from functools import partial
 from pathlib import Path
 
 Parts = list[tuple[str, str]]
 
 _FENCE = re.compile(r"^(?P<fence>:{3,}|`{3,})(?:\{(?P<name>[\w-]+)\})?(?P<rest>.*)$")
 _LABEL = re.compile(r"^\((?P<label>[\w-]+)\)=\s*$", re.M)
-_EQUATION = re.compile(r"^\$\$\n(?P<tex>.*?)\n\$\$ \((?P<label>[\w-]+)\)", re.M | re.S)
+_EQUATION = re.compile(r"^\$\$\n(?P<tex>(?:(?!^\$\$).)*?)\n\$\$ \((?P<label>[\w-]+)\)", re.M | re.S)
 # A role, or code, in which nothing is a role.
 _ROLE = re.compile(
     r"\{(?P<name>[\w:.-]+)\}`(?P<content>[^`]+)`|(?P<code>(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))",
@@ -80,7 +80,9 @@ def blocks(text: str, page: Page) -> list[str | Figure]:
     Raises
     ------
     ValueError
-        If a directive is not known here, or is not closed.
+        If a directive is not known here.
+    RuntimeError
+        If one is not closed.
     """
     pieces: list[str | Figure] = [""]
     for part in _split(text):
@@ -123,7 +125,7 @@ def _split(text: str) -> Iterator[str | tuple[str, str, list[str], str]]:
         if opening is None:
             prose.append(line)
             continue
-        inside = list(takewhile(lambda inner: inner.rstrip() != opening["fence"], lines))
+        inside = list(iter(partial(next, lines), opening["fence"]))
         if prose:
             yield "\n".join(prose)
         prose = []

@@ -10,8 +10,8 @@ _WELCOME = """# Start here
 
 These notebooks are yours: change what you like, run what you like. {kept}
 
-**To run a cell**, click on it and press Shift and Enter together. Try it with the next one, a neuron
-with the weights 2 and −1 and the bias −1, which is given the numbers 3 and 4:"""
+**To run a cell**, click on it and press Shift and Enter together. Try it with the next one, a
+neuron with the weights 2 and −1 and the bias −1, which is given the numbers 3 and 4:"""
 
 _KEPT = {
     "lab": "What you type is kept when you come back, also after a new version of the course.",
@@ -19,8 +19,8 @@ _KEPT = {
     "colab": "To keep what you type, save a copy: *File*, *Save a copy in Drive*.",
 }
 
-_WORKED = """If it says `1.0`, all is well. If it does not, type `!course-lib doctor` into an empty cell and run
-that: it says what is missing.
+_WORKED = """If it says `1.0`, all is well. If it does not, type `!course-lib doctor` into an empty
+cell and run that: it says what is missing.
 
 ## How a chapter works
 
@@ -58,7 +58,7 @@ def cells(book: str, edition: str) -> list[nbformat.NotebookNode]:
     return [
         nbformat.v4.new_markdown_cell(_WELCOME.format(kept=_KEPT[edition]), id="welcome"),
         nbformat.v4.new_code_cell(
-            "from course_lib import Neuron\n\nNeuron([2, -1], bias=-1)([3, 4])",
+            "from course_lib import Neuron\n\nNeuron([2.0, -1.0], bias=-1.0)([3.0, 4.0])",
             id="first-cell",
             outputs=[shown],
         ),
