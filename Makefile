@@ -97,6 +97,7 @@ notebook-test: $(ALL)  ## run every notebook and compare with its committed outp
 	  --nbval-cell-timeout=120 --timeout=600 -W default
 
 learner-test: export OMP_NUM_THREADS := 1
+learner-test: export COURSE_LIB_PROGRESS := off
 learner-test: $(ALL)  ## run the learner's notebooks, made of the built book, and compare as well
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
 	@rm -rf notebooks

@@ -16,17 +16,22 @@ import argparse
 import ast
 import json
 import os
+from contextlib import redirect_stdout
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import nbformat
 from bs4 import BeautifulSoup, Tag
 
+from course_lib import exercises
+from course_lib.exercises import progress
 from tools.book_source import BOOK, ROOT, address, chapters, notebooks, settings
 from tools.notebooks import start_here
-from tools.notebooks.markup import Figure, Page, anchor, blocks, prose
-from tools.notebooks.without_glue import defined, used, without_glue
+from tools.notebooks.markup import Figure, Page, anchor, blocks, folded, prose
+from tools.notebooks.without_glue import defined, imported, used, without_glue
 
 BUILT = BOOK / "_build"
 TARGET = ROOT / "notebooks"
@@ -168,6 +173,8 @@ class Set:
         cells[0].source = f"{title}\n\n{self._way_back(name)}\n{rest}".rstrip()
         if self.edition == "colab" and any(cell.cell_type == "code" for cell in cells):
             cells.insert(1, self._installer(name))
+        if name.startswith("chapters/"):
+            _keep_progress(cells, Path(name).name)
         cells += self._sources(cells)
         return _notebook(name, cells)
 
@@ -292,9 +299,22 @@ def _needed(source: str, prepares: bool, later: list[nbformat.NotebookNode]) -> 
     return bool(names & set().union(*reads)) or "import" in source
 
 
+def _keep_progress(cells: list[nbformat.NotebookNode], chapter: str) -> None:
+    """Let the first cell remember what is solved, and a last one say how much is."""
+    first = next(cell for cell in cells if cell.cell_type == "code" and cell.id != "install")
+    if "exercises" not in imported(first.source):
+        first.source += "\nfrom course_lib import exercises"
+    first.source += f'\n\nexercises.keep_progress("{chapter}")'
+    with patch.dict(os.environ, {progress.VARIABLE: "off"}), redirect_stdout(StringIO()) as said:
+        exercises.show_progress(chapter)
+    shown = nbformat.v4.new_output("stream", name="stdout", text=said.getvalue())
+    code = f'exercises.show_progress("{chapter}")'
+    cells.append(_code_cell(code, "progress", hidden=False, outputs=[shown]))
+
+
 def _caption(label: str, caption: str, alt: str, page: Page) -> str:
     text = f"{anchor(label)}**Figure {page.figures[label]}.** {caption}"
-    return f"{text}\n\n<details><summary>The figure in words</summary>\n\n{alt}\n\n</details>"
+    return f"{text}\n\n{folded('The figure in words', alt)}"
 
 
 def _code_cell(

@@ -149,7 +149,7 @@ def _directive(fence: str, name: str, lines: list[str], argument: str, page: Pag
         code = (page.folder / argument).read_text("utf-8").rstrip("\n")
         return f"```{options.get('language', '')}\n{code}\n```"
     if name == "dropdown":
-        return _details(argument, markdown(inside, page))
+        return folded(argument, markdown(inside, page))
     if name == "admonition":
         return quoted(f"**{prose(argument, page)}**\n\n{markdown(inside, page)}")
     if name == "tab-set":
@@ -161,10 +161,8 @@ def _directive(fence: str, name: str, lines: list[str], argument: str, page: Pag
     raise ValueError(f"no notebook can show the directive {name!r}: tools/notebooks/markup.py")
 
 
-def _details(title: str, inside: str) -> str:
-    """Return a closed fold; one that would hold nothing but a link is that link."""
-    if re.fullmatch(r"\[[^\]]+\]\([^)]+\)", inside):
-        return inside
+def folded(title: str, inside: str) -> str:
+    """Return a closed fold; the empty lines let Markdown be read inside."""
     return f"<details><summary>{title}</summary>\n\n{inside}\n\n</details>"
 
 

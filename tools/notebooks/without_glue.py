@@ -53,6 +53,12 @@ def defined(source: str) -> set[str]:
     return names | {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
 
 
+def imported(source: str) -> set[str]:
+    """Return the names that a cell imports."""
+    imports = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Import | ast.ImportFrom))
+    return {(name.asname or name.name) for statement in imports for name in statement.names}
+
+
 def used(source: str) -> set[str]:
     """Return the names that a cell reads."""
     tree = ast.parse(source)
