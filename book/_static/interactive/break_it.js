@@ -51,7 +51,7 @@ Figures.break_it = (stage) => {
   legend(62, compared, "nothing broken");
 
   // Below: a lamp for each array of parameters.
-  const lamps = stage.picture({ width: 640, height: 82, fill: true, title: "Gradient check: the program's gradient and differences of its own loss" });
+  const lamps = stage.picture({ width: 640, height: 82, fill: true, title: "Gradient check: the gradient against differences of the loss" });
 
   const lesson = add(stage.box, "p", { class: "numbers lesson", "aria-live": "polite" });
   lesson.style.setProperty("--wide", 2);

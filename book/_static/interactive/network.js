@@ -166,17 +166,18 @@
 
   // The gradient against the differences, array by array: the error, and whether it is small enough.
   //
-  // Where weights have grown huge, the differences are wrong themselves; twice the step then gives
-  // others. Nothing is judged (null) by an error that is not ten times as large as that doubt.
+  // Where weights have grown huge, the differences are wrong themselves: by rounding, and because
+  // twice the step gives others. An error must be ten times that doubt to count; else nobody knows (null).
   function check(theta, x, y, bug) {
     const { gradient } = lossAndGradient(theta, x, y, bug);
     const [numerical, wider] = [differences(theta, x, y, bug, STEP), differences(theta, x, y, bug, 2 * STEP)];
+    const rounding = (Number.EPSILON * (1 + Math.abs(loss(theta, x, y, bug)))) / STEP;
     const longest = Math.max(...ARRAYS.map(({ from, to }) => length(numerical.subarray(from, to))));
     return ARRAYS.map(({ name, from, to }) => {
       const [ours, theirs, others] = [gradient, numerical, wider].map((v) => v.subarray(from, to));
       const scale = Math.max(length(ours), length(theirs), FLOOR * longest, Number.MIN_VALUE);
       const [error, doubt] = [ours, others].map((v) => length(v.map((g, i) => g - theirs[i])) / scale);
-      const passes = error < LIMIT ? true : error > 10 * doubt ? false : null;
+      const passes = error < LIMIT ? true : error > 10 * Math.max(doubt, rounding / scale) ? false : null;
       return { name, error, passes };
     });
   }
