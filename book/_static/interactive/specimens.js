@@ -29,7 +29,7 @@
     softmax: {
       number: 3,
       name: "softmax entry by entry",
-      short: "The gradient is not that of its loss, and the lamp tells.",
+      short: "Not the gradient of its loss: red.",
       finds: "gradient",
       lesson: "The logit of the right class is pushed up, and nothing pushes the other down. All lamps are red: look at the loss function.",
     },
@@ -54,14 +54,14 @@
     kept: {
       number: 13,
       name: "gradients never zeroed",
-      short: "Right gradients, wrong steps: the lamp cannot see it.",
+      short: "Right gradients, wrong steps: green.",
       finds: "PyTorch",
       lesson: "Green: each gradient is right, but each step uses the sum of all so far. A few steps beside PyTorch find this one.",
     },
     apart: {
       number: 15,
       name: "labels shuffled apart",
-      short: "Right gradients, wrong data: the lamp cannot see it.",
+      short: "Right gradients, wrong data: green.",
       finds: "overfit",
       lesson: "Green: a right gradient, for points with the labels of others. To learn a few points by heart, through the real data path, finds this one.",
     },
