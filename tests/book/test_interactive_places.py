@@ -23,7 +23,7 @@ def test_a_figure_on_a_second_page_has_a_label_of_its_own() -> None:
     labels = []
     for place in places():
         given = re.search(r"^:label: (\S+)$", place.options, flags=re.MULTILINE)
-        labels.append(given[1] if given else f"fig-interactive-{place.name}")
+        labels.append(given[1] if given else place.name)
     assert len(set(labels)) == len(labels)
 
 

@@ -52,7 +52,8 @@ class Interactive(SphinxDirective):
         text, messages = self.state.inline_text(self.options["caption"], self.lineno)
         figure = nodes.figure("", place, nodes.caption("", "", *text), classes=["interactive"])
         self.set_source_info(figure)
-        figure["names"].append(self.options.get("label", f"fig-interactive-{name}"))
+        label = f"fig-interactive-{name.replace('_', '-')}"  # as the anchor, which has no "_"
+        figure["names"].append(self.options.get("label", label))
         self.state.document.note_explicit_target(figure, figure)
         return [figure, *messages]
 
