@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from course_lib import exercises
-from tests.book.book_files import BOOK, chapters, contents, extension
+from tests.book.book_files import BOOK, chapters, contents, extension, markdown
 
 STEMS = list(chapters())
 
@@ -36,6 +36,17 @@ def test_every_exercise_is_in_the_table(pages: ModuleType) -> None:
         assert text.count(row) == 1, name
     hours = sum(exercises.find(name).minutes for name in exercises.names()) / 60
     assert text.startswith(f"{len(exercises.names())} exercises, about {hours:.0f} hours in all.")
+
+
+def test_the_facts_are_counted_from_the_chapters_themselves(pages: ModuleType) -> None:
+    """Lines of the table of contents, labels of exercises, and minutes chapter by chapter."""
+    toc = (BOOK / "_toc.yml").read_text("utf-8")
+    texts = [markdown(BOOK / "chapters" / f"{stem}.ipynb") for stem in STEMS]
+    tasks = sum(len(re.findall(r"^\(ex-[\w-]+\)=$", text, re.M)) for text in texts)
+    chapter = extension("chapters")
+    minutes = [chapter.reading_minutes(chapter.notebook(BOOK, stem)) for stem in STEMS]
+    numbers = [int(number) for number in re.findall(r"\*\*(\d+)\*\*", pages.facts(BOOK))]
+    assert numbers == [toc.count("- file: chapters/"), round(sum(minutes) / 60), tasks]
 
 
 def test_every_chapter_has_its_goals(pages: ModuleType) -> None:

@@ -70,6 +70,18 @@ def test_a_page_has_the_place_the_caption_and_the_words_for_no_script(tmp_path: 
     assert warnings == ""
 
 
+def test_a_figure_on_a_second_page_is_referred_to_by_its_label(tmp_path: Path) -> None:
+    """It is the same figure, in a place of its own."""
+    second = PAGE.replace(":alt:", ":label: fig-again\n:alt:").replace(
+        "-interactive-dots", "-again"
+    )
+    texts, warnings = built(tmp_path, "html", PAGE + "\n" + second.removeprefix("# Title\n"))
+    page = texts["index.html"]
+    assert page.count('data-figure="dots"') == 2 and 'id="fig-again"' in page
+    assert 'href="#fig-again"' in page and 'href="#fig-interactive-dots"' in page
+    assert warnings == ""
+
+
 def test_only_pages_with_a_figure_load_scripts(tmp_path: Path) -> None:
     """In the order in which they need each other; another script of the book stays."""
     texts, _ = built(tmp_path, "html")

@@ -9,13 +9,22 @@ from tests.book.figure_places import SCRIPTS, places
 
 # Not figures: what all of them share, and what some do, who name it in their option `data`.
 ALL_SHARE = {"drawing", "figure"}
-SOME_SHARE = {"plane"}
+SOME_SHARE = {"plane", "network", "specimens"}
 
 
 def test_every_figure_has_one_place_and_every_place_a_figure() -> None:
     """A script that no page loads is dead code; a name without a script is an empty box."""
     scripts = {path.stem for path in SCRIPTS.glob("*.js") if not path.stem.endswith("_data")}
-    assert sorted(place.name for place in places()) == sorted(scripts - ALL_SHARE - SOME_SHARE)
+    assert {place.name for place in places()} == scripts - ALL_SHARE - SOME_SHARE
+
+
+def test_a_figure_on_a_second_page_has_a_label_of_its_own() -> None:
+    """Two of the same name would be one too many to refer to."""
+    labels = []
+    for place in places():
+        given = re.search(r"^:label: (\S+)$", place.options, flags=re.MULTILINE)
+        labels.append(given[1] if given else place.name)
+    assert len(set(labels)) == len(labels)
 
 
 def test_the_numbers_of_a_figure_are_named_in_its_place() -> None:

@@ -41,9 +41,11 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, url: str, *, scheme: str = "light", width: int = 1300) -> None:
+    def open(
+        self, url: str, *, scheme: str = "light", motion: str = "no-preference", width: int = 1300
+    ) -> None:
         """Open a page, in light or dark, and wait until its formulas are set."""
-        self.media(scheme=scheme)
+        self.media(scheme=scheme, motion=motion)
         self.resize(width)
         self.driver.get_log("browser")
         self.driver.get_log("performance")

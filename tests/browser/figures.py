@@ -16,10 +16,12 @@ PAGES = {place.name: place.page for place in places()}
 class Figure:
     """One figure in the open page; every control is worked by keys."""
 
-    def __init__(self, page: Any, html: Path, name: str, **options: Any) -> None:
+    def __init__(
+        self, page: Any, html: Path, name: str, *, on: str | None = None, **options: Any
+    ) -> None:
         self.page = page
         self.name = name
-        page.open((html / f"{PAGES[name]}.html").as_uri(), **options)
+        page.open((html / f"{on or PAGES[name]}.html").as_uri(), **options)
         self.box = self.element("")
 
     def element(self, selector: str) -> Any:
@@ -66,6 +68,15 @@ class Figure:
         """Let time pass in the page; a figure that plays takes its steps meanwhile."""
         script = "const [ms, done] = arguments; setTimeout(done, ms);"
         self.page.driver.execute_async_script(script, milliseconds)
+
+    def pause(self, after: int = 0) -> None:
+        """Pause what plays after so many milliseconds, in the page: this end may be slow."""
+        script = """
+        const [box, ms, done] = arguments;
+        const push = (b) => b.textContent === "Pause" && b.click();
+        setTimeout(() => done(box.querySelectorAll("button").forEach(push)), ms);
+        """
+        self.page.driver.execute_async_script(script, self.box, after)
 
     def value(self, key: str) -> float:
         """Return where a slider stands."""

@@ -95,28 +95,3 @@ def test_rings_are_round_the_points_that_are_wrong(
         figure.press("epoch", *["right"] * steps)
         wrong = HALF - judged(stored[int(figure.value("epoch"))], "training")[1]
         assert len(figure.box.find_elements("css selector", shown)) == wrong > 0
-
-
-def test_the_first_page_starts_still_and_steps(page: Any, html: Path, stored: np.ndarray) -> None:
-    """It shows the last epoch; from there the next step is the first guess, then epoch 1."""
-    figure = Figure(page, html, "landing")
-    for epoch in (len(stored) - 1, 0, 1):
-        assert int(figure.value("epoch")) == epoch
-        right = judged(stored[epoch], "training")[1]
-        assert f"After epoch {epoch} of {len(stored) - 1}: {right} of {HALF}" in figure.text
-        before = figure.drawing
-        figure.push("Step")
-        assert figure.drawing != before
-
-
-def test_play_plays_and_pause_pauses(page: Any, html: Path) -> None:
-    """The one button does both; its name says what it would do now."""
-    figure = Figure(page, html, "landing")
-    figure.push("Start again")
-    figure.push("Play")
-    figure.wait(900)
-    figure.push("Pause")
-    stopped = figure.value("epoch")
-    assert stopped >= 2
-    figure.wait(900)
-    assert figure.value("epoch") == stopped

@@ -214,7 +214,7 @@ class Set:
 
     def _interactive(self, name: str, figure: Figure, page: Page) -> list[nbformat.NotebookNode]:
         """Return the cells of a figure that moves: the figure, or its picture, and the caption."""
-        label = f"fig-interactive-{figure.name}"
+        label = figure.label
         lines = [_caption(label, figure.caption, figure.alt, page)]
         cells = []
         if self.edition == "lab":

@@ -32,6 +32,7 @@ class Figure:
     """An interactive figure, as its directive describes it."""
 
     name: str
+    label: str
     caption: str
     alt: str
 
@@ -144,7 +145,8 @@ def _directive(fence: str, name: str, lines: list[str], argument: str, page: Pag
         lines = lines[1:]
     inside = "\n".join(lines).strip("\n")
     if name == "interactive":
-        return Figure(argument, prose(options["caption"], page), options["alt"])
+        label = options.get("label", f"fig-interactive-{argument.replace('_', '-')}")
+        return Figure(argument, label, prose(options["caption"], page), options["alt"])
     if name == "literalinclude":
         code = (page.folder / argument).read_text("utf-8").rstrip("\n")
         return f"```{options.get('language', '')}\n{code}\n```"

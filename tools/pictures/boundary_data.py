@@ -1,4 +1,4 @@
-"""Writes what the figures ``boundary`` and ``landing`` show: a network after each of its epochs."""
+"""Writes what the figure ``boundary`` shows: a network after each of its epochs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNIT = 1000
 
 
 def network() -> Network:
-    """Return the network that the figures show; its output is a logit."""
+    """Return the network that the figure shows; its output is a logit."""
     return mlp(SIZES, hidden="tanh", loss="binary_cross_entropy")
 
 

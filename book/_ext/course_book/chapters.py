@@ -62,6 +62,11 @@ def reading_minutes(notebook: dict[str, Any]) -> int:
     return 5 * math.ceil(minutes / 5)
 
 
+def reading_hours(book: Path) -> int:
+    """Return the hours that reading all chapters takes."""
+    return round(sum(reading_minutes(notebook(book, stem)) for stem in chapters(book)) / 60)
+
+
 def duration(seconds: float) -> str:
     """Return a bound in words: seconds below a minute and a half, else minutes.
 
@@ -101,13 +106,12 @@ class CourseTimes(SphinxDirective):
         """Return one paragraph."""
         book = Path(self.env.srcdir)
         stems = chapters(book)
-        hours = round(sum(reading_minutes(notebook(book, stem)) for stem in stems) / 60)
         found = _measured(self.env.app)
         for stem in stems:
             self.env.note_dependency(str(notebook_of(book, stem)))
         text = (
-            f"{len(stems)} chapters: about {hours} hours to read, not counting the work on the "
-            "exercises. "
+            f"{len(stems)} chapters: about {reading_hours(book)} hours to read, not counting the "
+            "work on the exercises. "
             f"Running all of their code takes under {duration(sum(found['seconds'].values()))} "
             f"(measured in {found['month']} on {found['machine']})."
         )

@@ -17,7 +17,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from . import errata
-from .chapters import markdown
+from .chapters import markdown, reading_hours
 from .contents import chapters
 
 _GOALS = re.compile(r"What you will be able to do.*?\n\n?(?P<list>- .*?)(?=\n\n(?!- |  )|\Z)", re.S)
@@ -35,6 +35,19 @@ def exercises(book: Path) -> str:
             total += task.minutes
     count = sum(map(len, _tasks(book).values()))
     return f"{count} exercises, {_hours(total)} in all.\n\n" + "\n".join(lines)
+
+
+def facts(book: Path) -> str:
+    """Return what a visitor wants to know first, as a list: how much, how long, how sure."""
+    tasks = sum(map(len, _tasks(book).values()))
+    return "\n".join(
+        (
+            f"- **{len(chapters(book))}** chapters",
+            f"- **{reading_hours(book)}** hours to read",
+            f"- **{tasks}** exercises that check themselves",
+            "- [**every** number tested](#landing-proof)",
+        )
+    )
 
 
 def goals(book: Path) -> str:
@@ -110,6 +123,7 @@ def _tasks(book: Path) -> dict[str, list[Any]]:
 
 WRITERS = {
     "exercises": exercises,
+    "facts": facts,
     "goals": goals,
     "plan-12": lambda book: plan(book, 12),
     "plan-6": lambda book: plan(book, 6),

@@ -25,7 +25,8 @@ class Interactive(SphinxDirective):
     """Put an interactive figure here, numbered like the others, label ``fig-interactive-NAME``.
 
     Options: ``caption`` and ``alt``, both required; ``data`` names scripts that the figure needs
-    before its own, such as ``NAME_data`` with numbers.
+    before its own, such as ``NAME_data`` with numbers; ``label`` is another label, for a figure
+    that stands on a second page.
     """
 
     required_arguments = 1
@@ -33,6 +34,7 @@ class Interactive(SphinxDirective):
         "caption": directives.unchanged_required,
         "alt": directives.unchanged_required,
         "data": directives.unchanged_required,
+        "label": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -50,7 +52,8 @@ class Interactive(SphinxDirective):
         text, messages = self.state.inline_text(self.options["caption"], self.lineno)
         figure = nodes.figure("", place, nodes.caption("", "", *text), classes=["interactive"])
         self.set_source_info(figure)
-        figure["names"].append(f"fig-interactive-{name}")
+        label = f"fig-interactive-{name.replace('_', '-')}"  # as the anchor, which has no "_"
+        figure["names"].append(self.options.get("label", label))
         self.state.document.note_explicit_target(figure, figure)
         return [figure, *messages]
 

@@ -92,39 +92,74 @@
       return button;
     }
 
+    // One of some possibilities, each a button that stays pressed. It takes a whole line.
+    choice({ key, label, options, value, changed = () => {} }) {
+      const id = `${this.name}-${key}`;
+      const box = add(this.controls, "div", { class: "choice", role: "group", "aria-labelledby": id });
+      add(box, "span", { id, text: label });
+      const choice = { value };
+      const buttons = Object.entries(options).map(([option, text]) => {
+        const button = add(box, "button", { type: "button", "data-value": option, text });
+        button.addEventListener("click", () => {
+          choice.value = option;
+          tell();
+          changed();
+          this.redraw();
+        });
+        return button;
+      });
+      const tell = () => buttons.forEach((b) => b.setAttribute("aria-pressed", b.dataset.value === choice.value));
+      tell();
+      return choice;
+    }
+
     // "Step", "Play" and "Start again" for what happens in steps. `advance` takes one step and
-    // returns whether there are more. Nothing plays for a reader who asked for less motion.
-    player({ advance, restart, every = 400 }) {
+    // returns whether there are more. Nothing plays for a reader who asked for less motion; and
+    // what plays is not read aloud, only where it stops.
+    //
+    // A figure that is `alone` on its page starts when the page opens. It has the one button, which
+    // stays for who asked for less motion: nothing starts then unless it is pushed.
+    player({ advance, restart, every = 400, alone = false }) {
       let timer = null;
+      const show = () => {
+        play.textContent = timer === null ? "Play" : "Pause";
+        this.numbers.setAttribute("aria-live", timer === null ? "polite" : "off");
+      };
       const stop = () => {
         clearInterval(timer);
         timer = null;
-        play.textContent = "Play";
+        show();
+      };
+      const start = () => {
+        clearInterval(timer);
+        timer = setInterval(tick, every);
+        show();
       };
       const tick = () => {
         if (!advance()) stop();
         this.redraw();
       };
-      const step = this.button("Step", () => {
+      const playing = () => timer !== null;
+      const other = (label, action) => alone || this.button(label, () => {
         stop();
-        advance();
+        action();
       });
-      const play = this.button("Play", () => {
-        if (timer !== null) return stop();
-        play.textContent = "Pause";
-        timer = setInterval(tick, every);
-      });
-      const again = this.button("Start again", () => {
-        stop();
-        restart();
-      });
+      other("Step", advance);
+      const play = this.button("Play", () => (playing() ? stop() : start()));
+      other("Start again", restart);
       const respect = () => {
         if (STILL.matches) stop();
-        play.hidden = STILL.matches;
+        play.hidden = STILL.matches && !alone;
       };
       STILL.addEventListener("change", respect);
       respect();
-      return { step, play, again, stop };
+      // Starts if it may, and says whether it did.
+      const begin = () => {
+        if (!STILL.matches) start();
+        return playing();
+      };
+      if (alone) begin();
+      return { playing, begin };
     }
 
     // A drawing of width x height units, shown at most 1.25 times as large and never wider than

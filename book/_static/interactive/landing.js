@@ -1,82 +1,80 @@
-// A network at work: its weights beside what it answers, from the first guess to the last epoch.
+// The first thing that a visitor sees: a network that learns, and a button that breaks it.
 "use strict";
 
 Figures.landing = (stage) => {
-  const { add, set } = stage;
-  const { network, points, judge, paint } = Figures.plane;
-  const data = Figures.boundaryData;
-  const last = data.weights.length - 1;
-  const samples = points(data).slice(0, data.samples);
+  const { set, format } = stage;
+  const { SIZES, ARRAYS } = Figures.network;
+  const { EPOCHS, SPECIMENS, DATA, run, verdict, words, number, lamp, dots } = Figures.specimens;
+  const RATE = 0.1;
+  // One after the other, at each push of the button: the lamp sees the first, and not the second.
+  const BUGS = ["slope", "apart", "softmax", "kept"];
+  let [bug, pushed, epoch] = ["none", 0, 0];
 
-  const epoch = stage.range({ key: "epoch", label: "Epoch", min: 0, max: last, step: 1, value: last, show: String });
-  stage.player({
-    // After the last epoch from the start again, until somebody says pause.
+  const player = stage.player({
+    alone: true,
     advance: () => {
-      epoch.value = epoch.value < last ? epoch.value + 1 : 0;
-      return true;
+      epoch = epoch < EPOCHS ? epoch + 1 : 0;
+      return epoch < EPOCHS;
     },
-    restart: () => {
-      epoch.value = 0;
-    },
-    every: 200,
+    every: 150,
   });
-
-  stage.room(1, 2);
+  if (!player.playing()) epoch = EPOCHS; // for who asked for less motion, the result
+  const breaker = stage.button("Break it", () => {
+    bug = bug === "none" ? BUGS[pushed++ % BUGS.length] : "none";
+    breaker.textContent = bug === "none" ? "Break it" : "Repair it";
+    epoch = player.begin() ? 0 : EPOCHS;
+  });
+  stage.room(3, 3);
 
   // Left: units as circles, weights as lines; the thicker the larger, blue for positive.
-  const wires = stage.picture({ width: 320, height: 320, title: "Its weights" });
-  const place = (layer, unit) => {
-    const [count, layers] = [data.sizes[layer], data.sizes.length];
-    return [24 + (layer * 272) / (layers - 1), 160 + (unit - (count - 1) / 2) * Math.min(120, 280 / (count - 1 || 1))];
-  };
+  const picture = stage.picture({ width: 380, height: 232 });
+  const place = (layer, unit) => [10 + layer * 42, 84 + (unit - (SIZES[layer] - 1) / 2) * 21];
   const lines = [];
-  let at = 0;
-  for (let layer = 1; layer < data.sizes.length; layer++) {
-    const [m, n] = [data.sizes[layer - 1], data.sizes[layer]];
-    for (let i = 0; i < m; i++) {
-      for (let j = 0; j < n; j++) {
-        const d = stage.path([place(layer - 1, i), place(layer, j)]);
-        lines.push({ line: wires.add("path", { d, class: "line" }), index: at + i * n + j });
+  for (let layer = 1; layer < SIZES.length; layer++) {
+    for (let i = 0; i < SIZES[layer - 1]; i++) {
+      for (let j = 0; j < SIZES[layer]; j++) {
+        const line = picture.add("path", { d: stage.path([place(layer - 1, i), place(layer, j)]) });
+        lines.push({ line, index: ARRAYS[2 * (layer - 1)].from + i * SIZES[layer] + j });
       }
     }
-    at += m * n + n;
   }
-  data.sizes.forEach((count, layer) => {
+  SIZES.forEach((count, layer) => {
     for (let unit = 0; unit < count; unit++) {
       const [cx, cy] = place(layer, unit);
-      wires.add("circle", { cx, cy, r: layer % (data.sizes.length - 1) ? 7 : 10, class: "line paper-area" });
+      picture.add("circle", { cx, cy, r: 6, class: "line paper-area" });
     }
   });
+  const shine = lamp(picture.svg, 16, 200, 12);
+  picture.add("text", { x: 36, y: 196, class: "small", text: "gradient check" });
+  const result = picture.add("text", { x: 36, y: 212, class: "small strong" });
 
   // Right: the plane in the colours of the answers.
-  const plane = stage.picture({ width: 320, height: 320, title: "What it answers where" });
-  const area = { left: 4, right: 316, top: 4, bottom: 316 };
-  const span = [-2.5, 2.5];
-  const x = stage.scale(span, [area.left, area.right]);
-  const y = stage.scale(span, [area.bottom, area.top]);
-  const inside = stage.clip(plane, area);
-  const colour = paint(inside, { area, x, y });
-  for (const p of samples) {
-    const [cx, cy] = [x(p.x).toFixed(1), y(p.y).toFixed(1)];
-    if (p.label) add(inside, "circle", { cx, cy, r: 3.6, class: "blue-area" });
-    else add(inside, "rect", { x: cx - 3, y: cy - 3, width: 6, height: 6, class: "dot orange paper-area" });
-  }
+  const area = { left: 152, right: 378, top: 3, bottom: 229 };
+  const axes = { area, x: stage.scale([-2.5, 2.5], [area.left, area.right]), y: stage.scale([-2.5, 2.5], [area.bottom, area.top]) };
+  const inside = stage.clip(picture, area);
+  const colour = Figures.plane.paint(inside, { ...axes, cells: 44 });
+  dots(inside, axes, DATA.training);
 
   stage.draw = () => {
-    const e = epoch.value;
-    const answer = network(data, e);
-    const { right } = judge(answer, samples);
+    const program = run(bug, RATE);
+    const { theta, answer, training } = program.at(epoch);
+    const { passes, error } = verdict(program.check(epoch));
     colour(answer);
     for (const { line, index } of lines) {
-      const w = data.weights[e][index] / data.unit;
-      const strength = Math.min(1, Math.abs(w) / 2);
+      const strength = Math.min(1, Math.abs(theta[index]) / 2);
       set(line, {
-        class: `line ${w < 0 ? "orange" : "blue"}`,
-        style: `stroke-width: ${(0.3 + 3 * strength).toFixed(2)}; stroke-opacity: ${(0.12 + 0.8 * strength).toFixed(2)}`,
+        class: `line ${theta[index] < 0 ? "orange" : "blue"}`,
+        style: `stroke-width: ${(0.3 + 2.4 * strength).toFixed(2)}; stroke-opacity: ${(0.12 + 0.8 * strength).toFixed(2)}`,
       });
     }
-    stage.say(`After epoch ${e} of ${last}: ${right} of ${samples.length} training points right.`);
-    wires.label(`A network with ${data.sizes.join(", ")} units in its layers, after epoch ${e}: a line for each weight, blue if positive, orange if negative, thicker if larger.`);
-    plane.label(`Two arms of a spiral, and what the network answers in the plane after epoch ${e}: ${right} of ${samples.length} points lie on the right side.`);
+    shine(passes);
+    result.textContent = `${words(passes)}, ${number(error)}`;
+    const share = `${format(100 * training, 0)} %`;
+    const { name, short } = SPECIMENS[bug];
+    const state = bug === "none" ? "Nothing is broken." : `Broken: ${name}. ${short}`;
+    stage.say(`Epoch ${epoch} of ${EPOCHS}: ${share} of the points right. ${state}`);
+    picture.label(
+      `A network of ${SIZES.join(", ")} units in its layers and what it answers in the plane, after epoch ${epoch}: ${share} of the points of two spiral arms lie on the right side. The gradient check ${words(passes)}, error ${number(error)}.`,
+    );
   };
 };
