@@ -15,6 +15,7 @@ FILES = (
     "interactive",
     "page_html",
     "previews",
+    "search",
 )
 
 
