@@ -6,6 +6,7 @@
 (() => {
   const words = new URLSearchParams(location.search).get("find")?.split("|").filter(Boolean) ?? [];
   if (!words.length) return;
+  words.sort((a, b) => b.length - a.length); // so that of two that begin alike the longer is found
 
   // The section; of a term or a name of the API, what is said of it too.
   function place() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from docutils.utils.math import tex2unichar
 
@@ -21,8 +22,9 @@ _SIGNS = {
     **dict.fromkeys(("left", "right", "big", "Big", "bigl", "bigr", "limits", "displaystyle"), ""),
     **dict.fromkeys(("quad", "qquad", " ", ",", ";", ":"), " "),
     "!": "",
-    "{": "{",
-    "}": "}",
+    # Not yet as they are printed: braces that are left would be taken for those of TeX.
+    "{": "\N{LEFT WHITE CURLY BRACKET}",
+    "}": "\N{RIGHT WHITE CURLY BRACKET}",
     "%": "%",
     "_": "_",
     "top": "ᵀ",
@@ -34,6 +36,7 @@ _SIGNS = {
     "phi": "φ",
     "odot": "⊙",
 }
+_PRINTED = str.maketrans("\N{LEFT WHITE CURLY BRACKET}\N{RIGHT WHITE CURLY BRACKET}", "{}")
 _FUNCTIONS = "log exp max min arg sin cos tan tanh det dim sup inf lim gcd ln Pr mod".split()
 _ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "dot": "\u0307", "vec": "\u20d7"}
 _RAISED = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
@@ -77,25 +80,23 @@ def plain(tex: str) -> str:
 
     Examples
     --------
-    >>> plain(r"\(\hat y = W^\top x + b\)"), plain(r"\frac{1}{N} \sum_i \ell_i")
-    ('ŷ = Wᵀ x + b', '1/N ∑_i ℓ_i')
+    >>> plain(r"\(W^\top x + b\)"), plain(r"\frac{1}{N} \sum_i \ell_i")
+    ('Wᵀ x + b', '1/N ∑_i ℓ_i')
     >>> plain(r"\begin{pmatrix} 1 & 2 \end{pmatrix}")
     '…'
     """
     text = re.sub(r"^\\[(\[]|\\[)\]]$", "", tex.strip())
-    text = re.sub(r"\^\s*\{?\\top\}?", r"\\top ", text).replace(r"\dfrac", r"\frac")
-    # Signs first, so that a fraction finds its parts typed; brackets that are printed would be
-    # taken for those that hold something together.
-    text = text.replace(r"\{", "\N{LEFT WHITE CURLY BRACKET}")
-    text = text.replace(r"\}", "\N{RIGHT WHITE CURLY BRACKET}")
+    text = re.sub(r"\^\s*\{?\\top\}?", r"\\top ", text)
     text = _COMMAND.sub(_sign, text)
     before = None
     while before != text:
         before = text
         for pattern, written in _INSIDE:
             text = pattern.sub(written, text)
-    text = text.replace("\N{LEFT WHITE CURLY BRACKET}", "{")
-    text = " ".join(text.replace("\N{RIGHT WHITE CURLY BRACKET}", "}").replace("~", " ").split())
-    text = re.sub(r"([(\[])\s+|\s+([,.)\]])", lambda m: m[1] or m[2], text)
-    typed = not re.search(r"\\|[_^]?\{|\{.*[_^]|&", text.replace("{0, 1}", "")) and text
-    return text if typed and len(text) <= LONGEST else LEFT_OUT
+    if re.search(r"[\\{}&]", text):
+        return LEFT_OUT
+    text = " ".join(text.replace("~", " ").translate(_PRINTED).split())
+    text = re.sub(r"(?<=[(\[]) | (?=[,.)\]])", "", text)
+    text = re.sub(rf"\b({'|'.join(_FUNCTIONS)}) (?=\()", r"\1", text)
+    text = unicodedata.normalize("NFC", text)
+    return text if 0 < len(text) <= LONGEST else LEFT_OUT

@@ -33,8 +33,8 @@ _SKIPPED = frozenset(
 )
 _NO_TEXT = frozenset(("script", "style", "svg", "noscript"))
 _BLOCKS = frozenset(
-    "address blockquote br caption dd details div dl dt figcaption figure h1 h2 h3 h4 h5 h6 li ol p "
-    "pre section summary table tbody td th thead tr ul".split()
+    "address blockquote br caption dd details div dl dt figcaption figure h1 h2 h3 h4 h5 h6 li ol "
+    "p pre section summary table tbody td th thead tr ul".split()
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _PRE = re.compile(r"(?<=<pre>).*?(?=</pre>)", re.DOTALL)
@@ -65,7 +65,8 @@ class Place:
 
     def words(self) -> list[str]:
         """Return the heading, what is bold, the text and the code, as one string each."""
-        text = re.sub(r" ([,.;:!?)\]])", r"\1", " ".join("".join(self.text).split()))
+        text = " ".join("".join(self.text).split())
+        text = re.sub(r" ([,.;:!?)\]])", r"\1", text).removesuffix(" |")
         code = "\n".join(part.strip("\n") for part in self.code)
         return [self.heading, "; ".join(dict.fromkeys(self.bold)), text, code]
 
@@ -141,12 +142,12 @@ def _read_tag(tag: Tag, place: Place, found: list[Place]) -> None:
     elif tag.name == "pre":
         place.code.append(tag.get_text())
     else:
-        if tag.name == "strong":
+        if tag.name == "strong" and re.search(r"[a-z]", tag.get_text()):
             place.bold.append(_line(tag).rstrip(".:"))
-        gap = [" "] if tag.name in _BLOCKS else []
-        place.text += gap
+        gap = " " if tag.name in _BLOCKS or "classifier" in classes else ""
+        place.text.append(gap)
         _read(tag, place, found)
-        place.text += gap
+        place.text.append(" | " if tag.name in ("td", "th") else gap)
 
 
 def _read_entry(tag: Tag, anchor: str, found: list[Place]) -> None:
@@ -203,15 +204,11 @@ def index(folder: Path, contents: tuple[Page, ...]) -> dict[str, Any]:
         html = (folder / f"{page.name}.html").read_text("utf-8")
         here = places(html)
         chapter = re.search(r'<h1><span class="section-number">(\d+)', html)
-        found["pages"].append(
-            [f"{page.name}.html", here[0].heading, chapter[1] if chapter else ""]
-        )
+        found["pages"].append([f"{page.name}.html", here[0].heading, chapter[1] if chapter else ""])
         for place in here:
             leads = sorted({numbers[Path(href.partition("#")[0]).stem] for href in place.leads})
             words = place.words()
-            found["places"].append(
-                [number, kind(page.name, words[0]), place.anchor, *words, leads]
-            )
+            found["places"].append([number, kind(page.name, words[0]), place.anchor, *words, leads])
     return found
 
 

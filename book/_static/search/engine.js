@@ -23,12 +23,13 @@ window.BookSearch = (() => {
     static SAME = 0.85; // a synonym
     static SEE = 0.5; // what else is shown, or a longer word that begins with the one typed
     static TITLE = 1.5; // the query is the heading
-    static EXPLAINS = 2.2; // the query is a term of the glossary, which names this page for it
+    static EXPLAINS = 3; // the query is a term of the glossary, which names this page for it
     static FEW = 5; // so few places have all words that those with some of them are shown too
 
     constructor({ pages, places, same, see }) {
       this.postings = new Map(); // stem -> Map(place -> [where it stands: position * 4 + field, ...])
-      this.shown = new Map(); // stem -> the shortest word that has it
+      this.words = new Set();
+      this.names = new Set(); // of the API
       this.explains = new Map(); // term of the glossary -> pages
       this.pages = pages.map(([address, title, number]) => ({ address, title, number, stems: new Set(stemsOf(title)) }));
       this.places = places.map((row, id) => this.#read(row, id));
@@ -55,19 +56,20 @@ window.BookSearch = (() => {
           const stands = places.get(id);
           if (stands) stands.push(position * 4 + f);
           else places.set(id, [position * 4 + f]);
-          if (!(this.shown.get(stem)?.length <= word.length)) this.shown.set(stem, word);
+          this.words.add(word);
         }),
       );
       // Of a name of the API, its last part.
       place.name = stemsOf(kind === "api" ? heading.split(".").pop() : heading).join(" ");
+      if (kind === "api") this.names.add(place.name);
       if (leads.length) this.explains.set(place.name, leads.map((number) => this.pages[number]));
       return place;
     }
 
-    // {found: places in order, asked: the alternatives for each word, read: words taken for others,
-    //  perhaps: a query that would find something}
+    // {found: places in order, asked: what was looked for, read: [[word, the one it was taken for], ...],
+    //  unknown: words that the book does not have, perhaps: the query with words that it has}
     search(query) {
-      const { units, read, perhaps } = this.#units(query);
+      const { units, read, unknown, perhaps } = this.#units(query);
       const scores = new Map();
       const has = new Map();
       for (const unit of units) this.#score(unit, scores, has);
@@ -84,15 +86,15 @@ window.BookSearch = (() => {
         .filter(({ count }) => count >= least)
         .sort((a, b) => b.count - a.count || b.score - a.score || a.place.id - b.place.id)
         .map(({ place }) => place);
-      return { found, asked, read, perhaps };
+      return { found, asked, read, unknown, perhaps };
     }
 
-    // How much a place counts beside the words in it. A name of the code is looked for in the API.
+    // How much a place counts beside the words in it. A name of the package is looked for in the API.
     #favour(query, units, asked) {
-      const name = /^[\w.]*(?:[._]\w|[a-z][A-Z][a-z])[\w.]*(?:\(\))?$/.test(query.trim());
-      const kinds = name ? { ...BookSearch.KINDS, api: 1 } : BookSearch.KINDS;
-      const titles = [units.flatMap((unit) => unit.typed).join(" ")];
-      if (name) titles.push(stemsOf(query.trim().split(".").pop()).join(" "));
+      const last = stemsOf(query.trim().split(".").pop()).join(" ");
+      const isName = /^[\w.]*(?:[._]\w|[a-z][A-Z])[\w.]*(?:\(\))?$/.test(query.trim()) && this.names.has(last);
+      const kinds = isName ? { ...BookSearch.KINDS, api: 1 } : BookSearch.KINDS;
+      const titles = [units.flatMap((unit) => unit.typed).join(" "), isName ? last : null];
       const explain = new Set(asked.flatMap((phrase) => this.explains.get(phrase.join(" ")) ?? []));
       return ({ kind, name, page }) => {
         const title = (kind === "chapter" || kind === "api") && titles.includes(name);
@@ -100,66 +102,81 @@ window.BookSearch = (() => {
       };
     }
 
-    // What each word of a query stands for. A unit is a word, or several that have synonyms only together.
+    // What each word of a query stands for. A unit is a word, or several that mean something together.
     #units(query) {
-      const parts = SearchWords.parts(query);
+      const parts = SearchWords.parts(query, (stem) => this.postings.has(stem));
       const [units, read, unknown] = [[], [], []];
       for (let i = 0; i < parts.length; ) {
-        let length = Math.min(4, parts.length - i);
-        const typed = () => parts.slice(i, i + length).map(({ stem }) => stem);
-        while (length > 1 && !this.others.has(typed().join(" "))) length -= 1;
-        const others = this.others.get(typed().join(" ")) ?? [];
-        const unit = { typed: typed(), phrases: [{ phrase: typed(), weight: 1 }] };
-        unit.phrases.push(...others);
-        i += length;
-        if (length === 1) {
-          this.#lengthen(unit, parts[i - 1].word, i === parts.length);
-          if (!unit.phrases.some(({ phrase }) => this.#stands(phrase).size)) {
-            const [word] = this.#alike(parts[i - 1].word, 1);
-            if (word) {
-              read.push([parts[i - 1].word, word]);
-              unit.typed = [SearchWords.stem(word)];
-              unit.phrases = [{ phrase: unit.typed, weight: 1 }];
-            } else unknown.push(parts[i - 1].word);
-          }
+        let unit = null;
+        for (let length = Math.min(4, parts.length - i); !unit && length > 1; length--) {
+          unit = this.#together(parts.slice(i, i + length));
         }
+        unit ??= this.#alone(parts[i], i === parts.length - 1, read, unknown);
         units.push(unit);
+        i += unit.typed.length;
       }
-      return { units, read, perhaps: this.#perhaps(parts, unknown) };
+      return { units, read, unknown, perhaps: this.#perhaps(parts, unknown) };
+    }
+
+    // Several words, if they have synonyms or were typed with hyphens, and the book has them so.
+    #together(parts) {
+      const typed = parts.map(({ stem }) => stem);
+      const others = this.others.get(typed.join(" "));
+      const { joined } = parts[0];
+      const one = joined && parts.every((part) => part.joined === joined);
+      if (!others && !one) return null;
+      const phrases = [{ phrase: typed, weight: 1 }, ...(others ?? [])];
+      if (one) phrases.push({ phrase: [joined], weight: 1 });
+      return phrases.some(({ phrase }) => this.#stands(phrase).size) ? { typed, phrases } : null;
+    }
+
+    // One word and what means the same; if the book has none of it, the word a letter away.
+    #alone({ stem, word }, last, read, unknown) {
+      const phrases = [{ phrase: [stem], weight: 1 }, ...(this.others.get(stem) ?? [])];
+      phrases.push(...this.#longer(stem, word, last));
+      if (phrases.some(({ phrase }) => this.#stands(phrase).size)) return { typed: [stem], phrases };
+      const [other] = this.#alike(word, 1);
+      if (!other) {
+        unknown.push(word);
+        return { typed: [stem], phrases };
+      }
+      read.push([word, other]);
+      const typed = [SearchWords.stem(other)];
+      return { typed, phrases: [{ phrase: typed, weight: 1 }] };
     }
 
     // A word may be the beginning of others: while it is typed, and where the book does not have it.
-    #lengthen(unit, word, last) {
-      if (word.length < 3 || (!last && this.postings.has(unit.typed[0]))) return;
-      for (const stem of this.postings.keys()) {
-        if (stem.startsWith(word) && stem !== unit.typed[0]) {
-          unit.phrases.push({ phrase: [stem], weight: BookSearch.SEE / 2 });
-        }
-      }
+    #longer(stem, word, last) {
+      if (word.length < 3 || (!last && this.postings.has(stem))) return [];
+      const longer = [...this.postings.keys()].filter((other) => other.startsWith(word) && other !== stem);
+      return longer.map((other) => ({ phrase: [other], weight: BookSearch.SEE / 2 }));
     }
 
     // The words of the book that differ from one by so many letters, the most common first.
     #alike(word, letters) {
       if (word.length < 4) return [];
-      const places = (shown) => this.postings.get(SearchWords.stem(shown)).size;
-      return [...this.shown.values()]
-        .filter((shown) => shown.length > 3 && SearchWords.near(word, shown, letters))
+      const places = (other) => this.postings.get(SearchWords.stem(other)).size;
+      return [...this.words]
+        .filter((other) => other.length > 3 && SearchWords.near(word, other, letters))
         .sort((a, b) => places(b) - places(a));
     }
 
+    // The query with words of the book that are two letters away, if there are any.
     #perhaps(parts, unknown) {
-      if (!unknown.length) return null;
       const better = new Map(unknown.map((word) => [word, this.#alike(word, 2)[0]]));
-      const words = parts.map(({ word }) => (better.has(word) ? better.get(word) : word)).filter(Boolean);
-      return words.length ? words.join(" ") : null;
+      if (![...better.values()].some(Boolean)) return null;
+      return parts.map(({ word }) => (better.has(word) ? better.get(word) : word)).filter(Boolean).join(" ");
     }
 
-    // Neighbours of the query, as it was typed.
+    // Neighbours of the query, and what means the same.
     #pairs(units) {
-      return units.slice(1).map((unit, i) => {
-        const typed = [...units[i].typed, ...unit.typed];
-        return { typed, phrases: [{ phrase: typed, weight: 1 }] };
-      });
+      const close = (unit) => unit.phrases.filter(({ weight }) => weight >= BookSearch.SAME);
+      return units.slice(1).map((unit, i) => ({
+        typed: [...units[i].typed, ...unit.typed],
+        phrases: close(units[i]).flatMap((a) =>
+          close(unit).map((b) => ({ phrase: [...a.phrase, ...b.phrase], weight: a.weight * b.weight })),
+        ),
+      }));
     }
 
     // Where words stand one after the other: Map(place -> [position * 4 + field of the first, ...]).

@@ -14,7 +14,7 @@
   };
   const input = document.querySelector(".bd-search-container form.bd-search input");
   const status = document.getElementById("search-status");
-  const list = document.getElementById("search-results");
+  const list = document.getElementById("search-found");
   const more = document.getElementById("search-more");
   const help = document.getElementById("search-help");
   let [engine, timer, shown] = [null, null, null];
@@ -60,13 +60,14 @@
     return next[0];
   }
 
-  function say(query, { found, read, perhaps }) {
+  function say(query, { found, read, unknown, perhaps }) {
     status.textContent = "";
     help.hidden = !query || found.length > 0;
     if (!query) return;
     const pages = new Set(found.map(({ page }) => page)).size;
     const [places, on] = [found.length === 1 ? "1 place" : `${found.length} places`, pages === 1 ? "1 page" : `${pages} pages`];
     for (const [typed, taken] of read) status.append(`“${typed}” is not in the book. Shown is “${taken}”. `);
+    if (found.length) for (const word of unknown) status.append(`“${word}” is not in the book. `);
     status.append(found.length ? `${places} on ${on}.` : `Nothing found for “${query}”.`);
     if (!perhaps || perhaps === query) return;
     status.append(" Did you mean ");
@@ -75,8 +76,9 @@
   }
 
   function run() {
+    if (!engine) return; // soon: the first run reads what is typed by then
     const query = input.value.trim();
-    const answer = query ? engine.search(query) : { found: [], asked: [], read: [], perhaps: null };
+    const answer = engine.search(query);
     shown = { ...answer, count: 0 };
     list.replaceChildren();
     add();
@@ -89,8 +91,10 @@
   }
 
   input.value = new URLSearchParams(location.search).get("q") ?? "";
-  input.focus();
-  input.select();
+  if (!input.value || matchMedia("(pointer: fine)").matches) {
+    input.focus(); // not on a phone, whose keyboard would cover the results
+    input.select();
+  }
   input.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(run, PAUSE);

@@ -5,6 +5,7 @@ window.SearchWords = (() => {
   const WORD = /[\p{L}\p{N}]+(?:[-‐_'’][\p{L}\p{N}]+|\.\p{N}+)*/gu;
   const JOINT = /[-‐_'’.]|\p{Ll}\p{Lu}/u;
   const CAMEL = [/([\p{Ll}\p{N}])(\p{Lu}\p{L})/gu, /(\p{Lu})(\p{Lu}\p{Ll}{2})/gu];
+  const NAME = /_|\p{Ll}\p{Lu}/u;
   const VOWEL = /[aeiouy]/;
   // What stands in every sentence: it parts no words that belong together, and is asked for only alone.
   const SMALL = new Set(
@@ -54,10 +55,17 @@ window.SearchWords = (() => {
     return position;
   }
 
-  // The words of a query, a synonym or a title, in order: those that matter, or all if none does.
-  function parts(text) {
+  // The words of a query, a synonym or a title, in order: those that matter, or all if none does. A name such
+  // as LayerNorm or latest_valid is one word, if it is known; of all-reduce each part says what they are joined.
+  function parts(text, known = () => true) {
     const found = [];
-    each(text, (stem, position, start, end, word, joined) => joined || found.push({ stem, word }));
+    let [name, whole] = [null, {}];
+    each(text, (stem, position, start, end, word, joined) => {
+      if (joined && NAME.test(text.slice(start, end)) && known(stem)) name = start;
+      else if (joined) return (whole = { start, stem });
+      else if (name === start) return;
+      found.push({ stem, word, joined: whole.start === start ? whole.stem : null });
+    });
     const some = found.filter(({ word }) => !SMALL.has(word));
     return some.length ? some : found;
   }
