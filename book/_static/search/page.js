@@ -91,7 +91,7 @@
   }
 
   input.value = new URLSearchParams(location.search).get("q") ?? "";
-  if (!input.value || matchMedia("(pointer: fine)").matches) {
+  if (!input.value || !matchMedia("(pointer: coarse)").matches) {
     input.focus(); // not on a phone, whose keyboard would cover the results
     input.select();
   }
