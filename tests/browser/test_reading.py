@@ -66,17 +66,6 @@ def _preview(page: Any) -> str:
     return found
 
 
-def test_search_finds_a_word(page: Any, html: Path) -> None:
-    """From files: the index is a script, and the chapter on the subject is found by its title."""
-    page.open((html / "search.html").as_uri() + "?q=backpropagation")
-    found = _soon(
-        page,
-        "const a = [...document.querySelectorAll('#search-results li > a')].map(a => a.href);"
-        "return a.length && document.querySelector('#search-progress, #search-results p') && a;",
-    )
-    assert any("backpropagation.html" in address for address in found)
-
-
 def test_there_is_one_place_to_search(page: Any, html: Path) -> None:
     """Some versions of the theme draw a second one above the page."""
     for width in (390, 1300):

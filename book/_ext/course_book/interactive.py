@@ -6,6 +6,7 @@ kernel and without a network; where no script runs (print, e-book), its ``alt`` 
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,12 +83,15 @@ def _text(self: Any, node: nodes.Element) -> None:
 
 
 def _not_everywhere(app: Any, config: Any) -> None:
-    """Take back what the book's tool does with all files of ``_static``: load them on each page."""
+    """Take back what the book's tool does with all files of ``_static``: load them on each page.
+
+    What is in a folder of its own, such as the figures or the search, comes where it is used.
+    """
     for files in (config.html_js_files, config.html_css_files):
         files[:] = [
             file
             for file in files
-            if not str(file if isinstance(file, str) else file[0]).startswith(f"{FOLDER}/")
+            if not re.match(r"\w+/", file if isinstance(file, str) else file[0])
         ]
 
 
