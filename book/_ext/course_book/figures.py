@@ -2,9 +2,9 @@
 
 A notebook holds its figures as SVG on white. In the page each becomes a part of the HTML: without
 the white ground, every colour a variable with another value where the page is dark (see
-figure_colours.py), identifiers unique in the book, numbers rounded to what a screen can show. What
-is drawn on an opaque image keeps its colours, as the image does. No letter becomes smaller than
-``SMALLEST`` pixels: where the window is too narrow for that, the figure scrolls sideways.
+figure_colours.py), and identifiers unique in the book. What is drawn on an opaque image keeps its
+colours, as the image does. No letter becomes smaller than ``SMALLEST`` pixels: where the window is
+too narrow for that, the figure scrolls sideways.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import base64
 import io
 import math
 import re
+from hashlib import sha256
 from html import escape, unescape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,6 @@ _PIXELS = 1.39  # per point: letters of 11 points are then as large as those of 
 _IMAGE = re.compile(r'<img\b[^>]*?\bsrc="(?P<src>[^"]*/_images/[0-9a-f]{64}\.svg)"[^>]*>')
 _ALT = re.compile(r'\balt="([^"]*)"')
 _HREF = "{http://www.w3.org/1999/xlink}href"
-_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _SCALE = re.compile(r"scale\((-?[\d.]+)")
 _MOVE = re.compile(r"translate\((-?[\d.]+)[ ,]+(-?[\d.]+)\)")
 _TURN = re.compile(r"rotate\((-?[\d.]+)\)")
@@ -126,7 +126,7 @@ class Figure:
                 self._grounds.append(Box(min(xs), min(ys), max(xs), max(ys), fill))
 
     def _rename(self) -> None:
-        """Keep only the identifiers that something refers to, and make them those of this figure."""
+        """Keep only the identifiers that something refers to, and make them this figure's."""
         text = ElementTree.tostring(self.root, encoding="unicode")
         used = {*_REFERENCE.findall(text), *re.findall(r'href="#([^"]+)"', text)}
         new = {old: f"{self.name}-{i}" for i, old in enumerate(sorted(used))}
@@ -151,7 +151,7 @@ class Figure:
         return (
             f'<div class="drawing"><svg id="{self.name}" role="img" '
             f'aria-label="{escape(alt, quote=True)}" '
-            f'viewBox="0 0 {_short(self.width)} {_short(self.height)}" '
+            f'viewBox="0 0 {self.width} {self.height}" '
             f'width="{round(_PIXELS * self.width)}" style="min-width:{least}px;fill:{ink}">'
             f'<style>html[data-theme="dark"] #{self.name}{{{dark}}}</style>{inside}</svg></div>'
         )
@@ -189,7 +189,9 @@ def _image_box(element: Element) -> Box | None:
 
     data = base64.b64decode(element.attrib[_HREF].partition(",")[2])
     alpha = Image.open(io.BytesIO(data)).convert("RGBA").getchannel("A")
-    if sum(alpha.histogram()[i] * i for i in range(256)) / 255 < 0.5 * alpha.width * alpha.height:
+    mean = sum(level * count for level, count in enumerate(alpha.histogram())) / 255
+    mean *= float(element.get("opacity", 1)) / (alpha.width * alpha.height)
+    if mean < 0.5:
         return None
     x, y = float(element.get("x", 0)), float(element.get("y", 0))
     corners = [(x, y), (x + float(element.attrib["width"]), y + float(element.attrib["height"]))]
@@ -229,23 +231,10 @@ def _middle(group: Element, size: float) -> tuple[float, float]:
     )
 
 
-def _short(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".").replace("-0.", "-.").removeprefix("0") or "0"
-
-
 def _written(element: Element) -> str:
-    """Write an element as HTML; numbers get two digits, or four where they enlarge what is inside."""
-    for key in ("d", "x", "y", "transform"):
-        if key in element.attrib and element.tag != "image":
-            digits = 4 if "scale" in element.attrib[key] else 2
-            short = _NUMBER.sub(lambda m, n=digits: f"{float(m[0]):.{n}f}", element.attrib[key])
-            short = re.sub(r"(\.\d*?)0+(?!\d)", r"\1", short)
-            short = re.sub(r"\.(?!\d)", "", short)
-            if key == "d":
-                short = re.sub(r"\s*([A-Za-z])\s*", r"\1", short.replace("\n", " ")).strip()
-            element.set(key, short)
-    if element.tag == "image":
-        element.set("href", re.sub(r"\s+", "", element.attrib["href"]))
+    """Write an element as HTML, without groups that say nothing."""
+    if "href" in element.attrib:
+        element.set("href", "".join(element.attrib["href"].split()))
     attributes = "".join(f' {key}="{escape(v, quote=True)}"' for key, v in element.attrib.items())
     inside = "".join(_written(child) for child in element)
     if element.tag == "g" and not element.attrib:
@@ -271,7 +260,8 @@ def inlined(body: str, page: str, read: Any) -> str:
         nonlocal count
         count += 1
         alt = _ALT.search(found[0])
-        name = f"{page.rpartition('/')[2].replace('_', '-')}-drawing-{count}"
+        # Short, as it stands before each letter; different on each page, for the PDF is one page.
+        name = f"f{sha256(page.encode()).hexdigest()[:5]}-{count}"
         svg = read(found["src"].rpartition("/")[2])
         return Figure(svg, name).html(unescape(alt[1]) if alt else "")
 
