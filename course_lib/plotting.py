@@ -108,6 +108,7 @@ def _settings() -> dict[str, Any]:
         # On a phone 390 pixels wide, letters of 11 points in a figure of 6.4 inches are 9 pixels.
         "font.size": 11,
         "axes.titlesize": "medium",
+        "figure.titlesize": "medium",
         "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine has it
         "legend.frameon": False,
         "legend.handlelength": 1.6,

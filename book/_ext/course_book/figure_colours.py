@@ -10,8 +10,8 @@ import math
 
 # The theme's letters and page in the dark. tests/browser/test_figures.py looks whether they are.
 LETTERS, PAGE = "#ced6dd", "#121212"
-# Lightness in OKLab, from 0 to 1: above the first a colour is pale, below the second dark.
-_PALE, _DARK = 0.8, 0.68
+# Lightness in OKLab, from 0 to 1, from which on a colour is pale.
+_PALE = 0.8
 _GREY = 0.02  # OKLab's distance from grey
 
 
@@ -62,11 +62,21 @@ def in_the_dark(colour: str) -> str:
         return _hex([letter + share * (page - letter) for letter, page in ends])
     if lightness > _PALE:
         new = 0.19 + 1.1 * (1 - lightness)
-    elif lightness < _DARK:
-        new = _DARK + 0.6 * (_DARK - lightness)
-    else:
-        new = lightness
+    else:  # at least 0.6, where the contrast is 4.5; what was lighter stays lighter
+        new = 0.6 + 0.055 * lightness + 0.8 * max(lightness - 0.55, 0)
     return _from_oklab(new, a, b)
+
+
+def mixed(colour: str, opacity: float) -> str:
+    """Return how a colour looks on the dark page that shines through it.
+
+    Examples
+    --------
+    >>> mixed("#ffffff", 0) == PAGE, mixed("#ffffff", 1)
+    (True, '#ffffff')
+    """
+    both = zip(rgb(colour), rgb(PAGE), strict=True)
+    return _hex([opacity * own + (1 - opacity) * page for own, page in both])
 
 
 def letters_on(colour: str, ground: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from .figure_colours import PAGE, in_the_dark, letters_on
+from .figure_colours import PAGE, in_the_dark, letters_on, mixed
 
 SMALLEST = 9  # pixels, for the letters of a figure on the narrowest screen
 _PIXELS = 1.39  # per point: letters of 11 points are then as large as those of the text
@@ -36,7 +36,7 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 class Box(NamedTuple):
-    """A rectangle that something was drawn in; ``colour`` is None if it was an image."""
+    """A rectangle that was filled, and with which colour in the dark; None if it is an image."""
 
     left: float
     top: float
@@ -61,6 +61,7 @@ class Figure:
         self.letters: list[float] = []  # sizes in points
         self.width, self.height = (float(n) for n in self.root.attrib["viewBox"].split()[2:])
         self._grounds: list[Box] = []
+        self._shapes: dict[str, Box] = {}  # what is drawn in several places, by its identifier
         self._without_ground()
         self._recolour(self.root)
         self._rename()
@@ -107,8 +108,8 @@ class Figure:
         if ground is not None and ground.colour is None:
             style["fill"] = colour
         else:
-            below = PAGE if ground is None or ground.colour is None else in_the_dark(ground.colour)
-            style["fill"] = self._variable(colour, letters_on(in_the_dark(colour), below))
+            below = PAGE if ground is None else ground.colour
+            style["fill"] = self._variable(colour, letters_on(in_the_dark(colour), below or PAGE))
         _set_style(group, style)
 
     def _variable(self, light: str, dark: str) -> str:
@@ -117,13 +118,22 @@ class Figure:
         return f"var({name},{light})"
 
     def _note_ground(self, element: Element, style: dict[str, str]) -> None:
-        fill = style.get("fill", "none" if element.tag != "path" else "#000000")
-        opaque = float(style.get("opacity", 1)) * float(style.get("fill-opacity", 1)) > 0.5
-        if element.tag == "path" and fill.startswith("#") and opaque and "id" not in element.attrib:
-            points = [(float(x), float(y)) for x, y in _PAIR.findall(element.get("d", ""))]
-            if points:
-                xs, ys = zip(*points, strict=True)
-                self._grounds.append(Box(min(xs), min(ys), max(xs), max(ys), fill))
+        """Remember where something is filled: letters may come to lie there."""
+        box = None
+        if element.tag == "path":
+            box = _path_box(element.get("d", ""))
+            if box is not None and "id" in element.attrib:
+                self._shapes[element.attrib["id"]] = box
+                return
+        elif element.tag == "use":
+            shape = self._shapes.get(element.attrib[_HREF][1:])
+            x, y = float(element.get("x", 0)), float(element.get("y", 0))
+            if shape is not None:
+                box = Box(shape.left + x, shape.top + y, shape.right + x, shape.bottom + y, None)
+        fill = style.get("fill", "#000000")
+        opacity = float(style.get("opacity", 1)) * float(style.get("fill-opacity", 1))
+        if box is not None and fill.startswith("#") and opacity > 0.3:
+            self._grounds.append(box._replace(colour=mixed(in_the_dark(fill), opacity)))
 
     def _rename(self) -> None:
         """Keep only the identifiers that something refers to, and make them this figure's."""
@@ -175,6 +185,14 @@ def _style(element: Element) -> dict[str, str]:
 def _set_style(element: Element, style: dict[str, str]) -> None:
     if style:
         element.set("style", ";".join(f"{key}:{value}" for key, value in style.items()))
+
+
+def _path_box(path: str) -> Box | None:
+    points = [(float(x), float(y)) for x, y in _PAIR.findall(path)]
+    if not points:
+        return None
+    xs, ys = zip(*points, strict=True)
+    return Box(min(xs), min(ys), max(xs), max(ys), None)
 
 
 def _is_cut_off(group: Element) -> bool:
