@@ -8,7 +8,7 @@ BIN  := $(VENV)/bin
 BOOK := $(VENV)/.installed-book
 ALL  := $(VENV)/.installed-all
 HTML := book/_build/html
-STAGES := lint types unit html html-test browser-test notebook-test
+STAGES := lint types unit html html-test browser-test notebook-test learner-test
 
 # A virtual environment must not see the packages or the settings of its surroundings.
 export PYTHONNOUSERSITE := 1
@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve pdf epub notebooks-zip lab notebooks bench api arrows test $(STAGES) clean clean-all
+.PHONY: help book serve pdf epub notebooks-zip publish lab notebooks bench api arrows test $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -36,8 +36,14 @@ epub: $(ALL)  ## write the book as an EPUB, for e-book readers; needs Chromium
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
 	$(BIN)/python -m tools.editions.epub
 
-notebooks-zip:  ## pack the notebooks, the package and what they read
-	$(PYTHON) -m tools.editions.notebooks_zip
+notebooks-zip: $(BOOK)  ## pack the learner's notebooks, the package and what they read
+	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+	$(BIN)/python -m tools.editions.notebooks_zip
+
+publish: $(BOOK)  ## say where the course is published, once, and lay out what to push
+	$(BIN)/python -m tools.publish.address $(ADDRESS) $(if $(SITE),--site $(SITE))
+	@$(MAKE) --no-print-directory html
+	$(BIN)/python -m tools.publish.branches
 
 lab: $(ALL)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -90,6 +96,15 @@ notebook-test: $(ALL)  ## run every notebook and compare with its committed outp
 	$(BIN)/python -m pytest --nbval book/ -n 2 --dist loadfile -p no:cacheprovider \
 	  --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout=120 --timeout=600 -W default
 
+learner-test: export OMP_NUM_THREADS := 1
+learner-test: export COURSE_LIB_PROGRESS := off
+learner-test: $(ALL)  ## run the learner's notebooks, made of the built book, and compare as well
+	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+	@rm -rf notebooks
+	$(BIN)/python -m tools.notebooks.learner
+	$(BIN)/python -m pytest --nbval notebooks/ -n 2 --dist loadfile -p no:cacheprovider \
+	  --nbval-cell-timeout=120 --timeout=600 -W default
+
 bench: $(ALL)  ## measure beside PyTorch and scikit-learn, and write the results; needs a quiet machine
 	$(BIN)/python benchmarks/step.py --out benchmarks/results/step.json
 	$(BIN)/python benchmarks/estimators.py --out benchmarks/results/estimators.json
@@ -97,7 +112,7 @@ bench: $(ALL)  ## measure beside PyTorch and scikit-learn, and write the results
 	$(BIN)/python benchmarks/weak_scaling.py --out benchmarks/results/weak_scaling.json
 
 clean:  ## remove what was built; keep the virtual environment
-	rm -rf book/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf book/_build notebooks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-all: clean  ## remove the virtual environment too

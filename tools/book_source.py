@@ -13,9 +13,22 @@ BOOK = ROOT / "book"
 
 # Pages and chapters are read where Sphinx reads them too.
 sys.path.append(str(BOOK / "_ext"))
+from course_book import address  # noqa: E402
+from course_book.chapters import title  # noqa: E402
 from course_book.contents import Page, chapters, notebook_of, pages  # noqa: E402
 
-__all__ = ["BOOK", "ROOT", "Page", "chapters", "notebook_of", "notebooks", "pages", "settings"]
+__all__ = [
+    "BOOK",
+    "ROOT",
+    "Page",
+    "address",
+    "chapters",
+    "notebook_of",
+    "notebooks",
+    "pages",
+    "settings",
+    "title",
+]
 
 
 def notebooks() -> list[Path]:

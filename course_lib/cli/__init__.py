@@ -1,4 +1,4 @@
-"""The command line: ``course-lib train``, ``search``, ``bench``, ``grade`` and ``doctor``.
+"""The command line: ``course-lib train|search|bench|progress|grade|doctor``.
 
 Chapter: none; this file serves the others.
 """

@@ -1,8 +1,9 @@
-"""The command line: ``course-lib train``, ``search``, ``bench``, ``grade`` and ``doctor``.
+"""The command line: ``course-lib train|search|bench|progress|grade|doctor``.
 
     course-lib train --data digits --sizes 64,32,10 --optimizer adam --lr 0.01 --workers 2
     course-lib search --data digits --method halving --try lr=1e-4:1e-1:log --try width=16,32,64
     course-lib bench --workers 4
+    course-lib progress
     course-lib grade activations.ipynb
     course-lib doctor
 
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from course_lib.cli.bench import add_bench
 from course_lib.cli.doctor import add_doctor
 from course_lib.cli.grade import add_grade
+from course_lib.cli.progress import add_progress
 from course_lib.cli.search import add_search
 from course_lib.cli.train import add_train
 
@@ -46,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"course-lib {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_train, add_search, add_bench, add_grade, add_doctor):
+    for add in (add_train, add_search, add_bench, add_progress, add_grade, add_doctor):
         add(commands)
     return top
 

@@ -8,6 +8,7 @@ Chapter: none; this file serves the exercises of all chapters.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ LEVELS = ("easy", "medium", "hard")
 _EXERCISES: dict[str, Exercise] = {}
 
 _LAST: dict[str, Verdict] = {}
+
+_LISTENERS: list[Callable[[Verdict], None]] = []
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,7 @@ def find(name: str) -> Exercise:
     if file in _files():
         importlib.import_module(f"{CHAPTERS}.{file}")
     if name not in _EXERCISES:
-        import difflib
-
-        near = ", ".join(difflib.get_close_matches(name, names(), cutoff=0.75))
-        closest = f"the closest are {near}" if near else "exercises.names() lists them all"
-        raise ValueError(f"unknown exercise {name!r}; {closest}")
+        raise ValueError(f"unknown exercise {name!r}; {_closest(name, names())}")
     return _EXERCISES[name]
 
 
@@ -149,6 +148,38 @@ def names() -> tuple[str, ...]:
     for file in _files():
         importlib.import_module(f"{CHAPTERS}.{file}")
     return tuple(sorted(_EXERCISES))
+
+
+def of_chapter(chapter: str) -> tuple[Exercise, ...]:
+    """Return the exercises of a chapter in their order there: easy ones first.
+
+    Raises
+    ------
+    ValueError
+        If there is no such chapter.
+
+    Examples
+    --------
+    >>> [task.level for task in of_chapter("activations")]
+    ['easy', 'medium', 'medium', 'hard']
+    """
+    if chapter not in _files():
+        raise ValueError(f"unknown chapter {chapter!r}; {_closest(chapter, chapters())}")
+    importlib.import_module(f"{CHAPTERS}.{chapter}")
+    # A file has them in the order of the page.
+    found = (task for name, task in _EXERCISES.items() if name.partition(".")[0] == chapter)
+    return tuple(sorted(found, key=lambda task: LEVELS.index(task.level)))
+
+
+def chapters() -> tuple[str, ...]:
+    """Return the names of the chapters that have exercises, sorted.
+
+    Examples
+    --------
+    >>> "activations" in chapters()
+    True
+    """
+    return tuple(sorted(_files()))
 
 
 def check(name: str, answer: Any) -> Verdict:
@@ -179,6 +210,8 @@ def check(name: str, answer: Any) -> Verdict:
     verdict = find(name).judge(answer)
     _LAST[name] = verdict
     print(verdict)
+    for hear in _LISTENERS:
+        hear(verdict)
     return verdict
 
 
@@ -195,9 +228,33 @@ def last() -> tuple[Verdict, ...]:
     return tuple(_LAST[name] for name in sorted(_LAST))
 
 
+def listen(hear: Callable[[Verdict], None]) -> None:
+    """Have a function called with every verdict that :func:`check` comes to from now on.
+
+    It must not raise. A function that listens already is not called twice.
+
+    Examples
+    --------
+    >>> heard = []
+    >>> listen(heard.append)
+    >>> _ = check("activations.elu", ...)
+    activations.elu: not yet (replace each ... by your answer, then run this cell again)
+    >>> heard[-1].mistake
+    'not-yet'
+    >>> _LISTENERS.remove(heard.append)
+    """
+    if hear not in _LISTENERS:
+        _LISTENERS.append(hear)
+
+
 def _files() -> list[str]:
     folder = importlib.import_module(CHAPTERS).__path__
     return [module.name for module in pkgutil.iter_modules(folder)]
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    near = ", ".join(difflib.get_close_matches(name, known, cutoff=0.75))
+    return f"the closest are {near}" if near else "exercises.names() lists them all"
 
 
 def _is_open(answer: Any) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.exercises.exercise import LEVELS, find, names
+from course_lib.exercises.progress import VARIABLE
 from course_lib.exercises.verdict import NOT_YET
 
 _CHECKED = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
@@ -158,7 +160,8 @@ async def _run(run: _Run, notebook: Any, folder: Path, cell_seconds: float, end:
     notebook.cells.append(new_code_cell())  # the place of the questions that are put to the kernel
     client = _client(notebook, folder, cell_seconds)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # the cells' come back
-    async with client.async_setup_kernel(cleanup_kc=True, **quiet):
+    env = os.environ | {VARIABLE: "off"}  # what is graded was not solved by who grades
+    async with client.async_setup_kernel(cleanup_kc=True, env=env, **quiet):
         for i, cell in enumerate(cells):
             if time.monotonic() > end:
                 run.stopped = ""

@@ -184,22 +184,25 @@ def test_the_same_book_gives_the_same_epub(
     assert again.read_bytes() == epub.read_bytes()
 
 
-def test_the_zip_has_every_notebook_and_what_it_needs(root: Path, tmp_path: Path) -> None:
+def test_the_zip_has_every_notebook_and_what_it_needs(
+    html: Path, root: Path, tmp_path: Path
+) -> None:
     """The package can be installed from it, and files that notebooks read lie where they look."""
     target = tmp_path / "notebooks.zip"
-    notebooks_zip.write(root, target)
+    notebooks_zip.write(root, target, html.parent)
     with zipfile.ZipFile(target) as archive:
         there = {name.removeprefix("course/") for name in archive.namelist()}
         archive.extractall(tmp_path)
-    notebooks = {path.relative_to(root).as_posix() for path in pages(".ipynb")}
-    assert notebooks <= there
+    learners = tmp_path / "course" / "notebooks"
+    wanted = {path.relative_to(BOOK).as_posix() for path in pages(".ipynb")} | {"START_HERE.ipynb"}
+    assert wanted <= {path.relative_to(learners).as_posix() for path in learners.rglob("*.ipynb")}
     assert {"pyproject.toml", "README.md", "LICENSE", "course_lib/py.typed", "START.txt"} <= there
     assert {f"course_lib/{path.name}" for path in (root / "course_lib").glob("*.py")} <= there
-    for path in pages(".ipynb"):
+    for path in learners.rglob("*.ipynb"):
         for read in re.findall(r"\"(\.\./\.\./[\w/]+\.\w+)\\?\"", path.read_text("utf-8")):
-            assert ((tmp_path / "course" / path.relative_to(root)).parent / read).is_file(), read
+            assert (path.parent / read).is_file(), read
     first = target.read_bytes()
-    notebooks_zip.write(root, target)
+    notebooks_zip.write(root, target, html.parent)
     assert target.read_bytes() == first
 
 

@@ -85,8 +85,10 @@ def test_the_head_of_an_exercise_says_what_the_checker_says(name: str) -> None:
     expected = exercises.find(name)
     assert _exercise(name).effort == (expected.level, expected.minutes)
     assert "exercise" in _exercise(name).tags
-    help_, link, _ = _exercise(name).after.partition(f"{{ref}}`Solution <{_solution(name).label}>`")
-    assert link
+    # The link itself, not a box to be opened that holds nothing else.
+    way = f"\n:::\n\n{{ref}}`Solution <{_solution(name).label}>`"
+    help_, link, rest = f"{_exercise(name).after}\n".partition(f"{way}\n")
+    assert link and not rest.startswith(":::")
     assert ":::{dropdown} Hint\n" in help_
 
 

@@ -1,24 +1,24 @@
-"""Packs the notebooks into one ZIP, with the package and the files that they read.
+"""Packs the learner's notebooks into one ZIP, with the package and the files that they read.
 
-To be run with `make notebooks-zip`. Unpacked, the folders lie as in the project, so a notebook
-finds the package beside it: its first cell installs it from there. Same files, same ZIP.
+To be run with `make notebooks-zip`. Unpacked, the folders lie as in the project, so that a notebook
+finds what it reads. Same files, same ZIP.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools.book_source import ROOT
+from tools.notebooks import learner
+
 TARGET = ROOT / "book" / "_build" / "course-notebooks.zip"
 FOLDER = "course"
 
-# What runs, what it is installed from, and what single notebooks read.
+# What the notebooks are installed from, and what single ones read.
 _WANTED = (
-    "book/chapters/*.ipynb",
-    "book/solutions/*.ipynb",
-    "book/reference/faq.ipynb",
     "course_lib/**/*.py",
     "course_lib/py.typed",
     "benchmarks/results/*.json",
@@ -37,7 +37,7 @@ Python 3.11 or newer. In this folder:
 
     python -m venv .venv
     .venv/bin/pip install -c constraints.txt ".[notebooks,lab]"     (Windows: .venv\\Scripts\\pip)
-    .venv/bin/jupyter lab book/chapters
+    .venv/bin/jupyter lab notebooks/START_HERE.ipynb
 
 On Linux, pip may choose the CUDA build of PyTorch, which is several GB; PyTorch's installation page
 says how to get the build for the CPU, which is enough.
@@ -50,14 +50,20 @@ def files(root: Path) -> list[Path]:
     return sorted(path.relative_to(root) for path in found)
 
 
-def write(root: Path, target: Path) -> None:
+def write(root: Path, target: Path, built: Path = learner.BUILT) -> None:
     """Pack; every file has the same date, so that the ZIP depends on the contents only."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(target, "w") as archive:
         archive.writestr(zipfile.ZipInfo(f"{FOLDER}/START.txt"), _START)
-        for path in files(root):
-            info = zipfile.ZipInfo(f"{FOLDER}/{path.as_posix()}")
-            archive.writestr(info, (root / path).read_bytes(), zipfile.ZIP_DEFLATED)
+        packed = {f"notebooks/{path}": Path(folder, path) for path in _notebooks(folder, built)}
+        packed |= {path.as_posix(): root / path for path in files(root)}
+        for name, path in sorted(packed.items()):
+            info = zipfile.ZipInfo(f"{FOLDER}/{name}")
+            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def _notebooks(folder: str, built: Path) -> list[str]:
+    return [path.as_posix() for path in learner.write(Path(folder), "web", built)]
 
 
 def main() -> None:

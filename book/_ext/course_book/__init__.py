@@ -14,6 +14,7 @@ FILES = (
     "figures",
     "identity",
     "interactive",
+    "mentions",
     "page_html",
     "previews",
 )

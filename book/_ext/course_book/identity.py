@@ -1,9 +1,7 @@
-"""How the book introduces itself: its logo, what a shared link shows, the buttons of its notebooks.
+"""How the book introduces itself: its logo, and what a shared link shows.
 
-The address of the published book is ``html_baseurl`` (``html: baseurl:`` in _config.yml). Without
-one, links in the description stay relative, and nothing names a site that does not exist. Buttons
-for Binder and Colab wait for the address of the project: as long as ``repository: url:`` names
-YOUR_ACCOUNT, which is nobody's, a button would lead every reader to a page that does not exist.
+Where the book is read follows from the address of its repository (``address.py``). Without one,
+links in the description stay relative, and nothing names a site that does not exist.
 """
 
 from __future__ import annotations
@@ -13,11 +11,12 @@ from typing import Any
 
 from docutils import nodes
 
+from .address import site
+
 LOGO = {"image_light": "_static/logo-light.svg", "image_dark": "_static/logo-dark.svg"}
 CARD = "_static/card.png"
 _CARD_ALT = "The title of the course beside one neuron that is joined to a network"
 _LONGEST = 200
-NOBODY = "YOUR_ACCOUNT"
 
 
 def summary(doctree: Any) -> str:
@@ -55,19 +54,24 @@ def _page(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
     if doctree is None:
         return
     base = app.config.html_baseurl
-    site = base.rstrip("/") + "/" if base else context["pathto"]("", 1)
+    root = base or context["pathto"]("", 1)
     title = next(iter(doctree.findall(nodes.title)), nodes.title()).astext()
-    url = f"{site}{name}.html" if base else ""
+    url = f"{base}{name}.html" if base else ""
     context["metatags"] = f"{context.get('metatags', '')}\n" + tags(
-        title, summary(doctree), url, f"{site}{CARD}"
+        title, summary(doctree), url, f"{root}{CARD}"
     )
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """Return what ``_config.yml`` says of the address, as Sphinx has been told it."""
+    url = config.html_theme_options.get("repository_url", "")
+    return {"repository": {"url": url}, "html": {"baseurl": config.html_baseurl}}
 
 
 def _options(app: Any, config: Any) -> None:
     options = config.html_theme_options
     options["logo"] = {**LOGO, "alt_text": "First page:", "text": config.html_title}
-    if NOBODY in options.get("repository_url", ""):
-        options["launch_buttons"] = {}
+    config.html_baseurl = site(settings(config))
 
 
 def setup(app: Any) -> None:

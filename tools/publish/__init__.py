@@ -1,0 +1,1 @@
+"""Publishes the course: its address, the built book, the notebooks."""
