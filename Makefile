@@ -94,7 +94,7 @@ browser-test: $(ALL)  ## visit every page of the built book with Chromium
 notebook-test: export OMP_NUM_THREADS := 1
 notebook-test: $(ALL)  ## run every notebook and compare with its committed outputs
 	$(BIN)/python -m pytest --nbval book/ -n 2 --dist loadfile -p no:cacheprovider \
-	  --nbval-cell-timeout=120 --timeout=600 -W default
+	  --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout=120 --timeout=600 -W default
 
 learner-test: export OMP_NUM_THREADS := 1
 learner-test: export COURSE_LIB_PROGRESS := off

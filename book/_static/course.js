@@ -2,7 +2,7 @@
 "use strict";
 
 function letKeyboardScroll() {
-  for (const box of document.querySelectorAll("main pre, main mjx-container, main table, main .output, main .cell_output > *")) {
+  for (const box of document.querySelectorAll("main pre, main mjx-container, main table, main .output, main .drawing, main .cell_output > *")) {
     if (box.closest("summary, button, a")) continue; // takes the focus itself
     const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
     if (scrolls) box.tabIndex = 0;

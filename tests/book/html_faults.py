@@ -72,6 +72,9 @@ def _markup_faults(soup: BeautifulSoup) -> list[str]:
     for image in soup.find_all("img"):
         if not str(image.get("alt", "")).strip():
             faults.append(f"no alt text: {image.get('src')}")
+    for drawing in soup.select(".drawing > svg"):
+        if drawing.get("role") != "img" or not str(drawing.get("aria-label", "")).strip():
+            faults.append(f"no alt text: {drawing.get('id')}")
     return faults
 
 

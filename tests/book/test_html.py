@@ -71,6 +71,7 @@ _REMOTE = "https://example.org/x"
         ('<a href="#None">x</a>', "dead anchor #None"),
         ('<img src="gone.png" alt="x">', "dead link gone.png"),
         ('<img src="other.html">', "no alt text: other.html"),
+        ('<div class="drawing"><svg id="d" role="img"></svg></div>', "no alt text: d"),
         (f'<script src="{_REMOTE}"></script>', f"remote file {_REMOTE}"),
         ('<script src="//example.org/x"></script>', "remote file //example.org/x"),
         (f'<link rel="stylesheet" href="{_REMOTE}">', f"remote file {_REMOTE}"),

@@ -6,10 +6,12 @@ import io
 import sys
 
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 from matplotlib import pyplot
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
+from nbclient import NotebookClient
 
 from course_lib import plotting
 
@@ -78,6 +80,29 @@ def test_colours_are_dark_enough_for_lines_on_white():
     for colour in plotting.COLOURS:
         r, g, b = np.array(to_rgb(colour)) ** 2.2
         assert 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.5
+
+
+def test_blue_is_positive_and_ink_is_dark():
+    with plotting.style():
+        signed, ink = (matplotlib.colormaps[name] for name in (plotting.SIGNED, plotting.INK))
+    assert to_hex(signed(1.0)) == plotting.COLOURS[0].lower()
+    assert to_hex(signed(0.0)) == plotting.COLOURS[5].lower()
+    assert np.allclose(signed(0.5), 1, atol=0.01)  # 256 shades have no middle one
+    assert to_hex(ink(1.0)) == "#000000" and to_hex(ink(0.0)) == "#ffffff"
+    assert plotting.style() is not None and matplotlib.colormaps[plotting.SIGNED] == signed
+
+
+def test_a_notebook_shows_vectors_and_the_same_bytes_each_time():
+    code = "from course_lib import plotting\nimport matplotlib.pyplot as plt\n"
+    code += "plotting.use_style()\nplt.plot([1, 2])\nplt.show()"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    shown = []
+    for _ in range(2):
+        NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+        (output,) = notebook.cells[0].outputs
+        assert "image/png" not in output.data
+        shown.append(output.data["image/svg+xml"])
+    assert shown[0] == shown[1] and "<metadata>" not in shown[0]
 
 
 def test_learning_curve_draws_each_metric_over_its_epochs():

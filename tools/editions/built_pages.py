@@ -117,9 +117,10 @@ def redirect(
 
 
 def with_prefix(text: Tag, prefix: str) -> None:
-    """Make the anchors of a page different from those of the others."""
+    """Make the anchors of a page different from those of the others; in drawings they are so."""
+    drawn = {id(tag) for svg in text.select(".drawing svg") for tag in (svg, *svg.find_all(True))}
     for tag in text.find_all(True):
-        for key in _IDS:
+        for key in _IDS if id(tag) not in drawn else ():
             if tag.has_attr(key):
                 tag[key] = " ".join(f"{prefix}--{one}" for one in str(tag[key]).split())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 import tempfile
 import zipfile
 from html import escape
@@ -36,7 +37,7 @@ _STYLE = """body { font-family: serif; line-height: 1.4; margin: 0 3%; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.8em; padding: 0.4em;
   border-left: 3px solid #888; background: rgba(128, 128, 128, 0.1); }
 code { font-size: 0.9em; overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; background: #fff; }
+img, .drawing svg { max-width: 100%; height: auto; background: #fff; }
 figure { margin: 1em 0; } figcaption, caption { font-style: italic; }
 table { border-collapse: collapse; font-size: 0.85em; } td, th { border: 1px solid #999;
   padding: 0.2em 0.4em; text-align: left; vertical-align: top; }
@@ -75,6 +76,9 @@ _CONTAINER = """<?xml version="1.0" encoding="utf-8"?>
 _KEPT = {"href", "src", "alt", "id", "class", "colspan", "rowspan", "title", "start", "open"}
 # SVG and MathML are left as they are; everything else keeps only what XHTML knows.
 _FOREIGN = ("svg", "math")
+# Names of SVG with a large letter, which HTML does without.
+_LARGE = {name.lower(): name for name in ("clipPath", "viewBox", "preserveAspectRatio")}
+_VARIABLE = re.compile(r"var\(--[\w-]+,([^)]+)\)")
 
 
 def mathml(html: Path, tex: list[tuple[str, bool]]) -> list[str]:
@@ -92,8 +96,26 @@ def mathml(html: Path, tex: list[tuple[str, bool]]) -> list[str]:
     return found
 
 
+def svg_as_xml(svg: Tag) -> None:
+    """Write a drawing as readers know it that are older than the web: black on white, SVG 1.1."""
+    for style in svg.find_all("style"):
+        style.decompose()
+    for tag in (svg, *svg.find_all(True)):
+        tag.name = _LARGE.get(tag.name, tag.name)
+        tag.attrs = {_LARGE.get(key, key): value for key, value in tag.attrs.items()}
+        if "href" in tag.attrs:
+            tag["xlink:href"] = tag.attrs.pop("href")
+        if "style" in tag.attrs:
+            plain = _VARIABLE.sub(r"\1", str(tag["style"]))
+            tag["style"] = re.sub(r"min-width:[^;]*;?", "", plain)
+    svg["xmlns"] = "http://www.w3.org/2000/svg"
+    svg["xmlns:xlink"] = "http://www.w3.org/1999/xlink"
+
+
 def xhtml(text: Tag) -> str:
     """Return a text as XML, without what EPUB does not know."""
+    for svg in text.find_all("svg"):
+        svg_as_xml(svg)
     for comment in text.find_all(string=lambda part: isinstance(part, Comment)):
         comment.extract()
     for tag in [text, *text.find_all(True)]:

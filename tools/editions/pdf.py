@@ -36,7 +36,8 @@ h1, h2, h3, h4 { break-after: avoid; break-inside: avoid; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 8.6pt; }
 pre { orphans: 4; widows: 4; }
 img, figure, tr, div.math, .admonition-title { break-inside: avoid; }
-img { max-width: 100%; max-height: 210mm; }
+img, .drawing svg { max-width: 100%; max-height: 210mm; min-width: 0 !important; }
+.drawing { break-inside: avoid; overflow: visible; }
 table { width: 100%; font-size: 9pt; } td { overflow-wrap: anywhere; }
 th { overflow-wrap: normal; }
 .pst-scrollable-table-container, .cell_output, .highlight { overflow: visible !important; }

@@ -5,6 +5,7 @@ Without arguments it runs all of the book, otherwise the notebooks that are name
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,10 @@ from nbclient import NotebookClient
 from tools.book_source import notebooks
 
 SECONDS_PER_CELL = 120
+
+_PATH = re.compile(r'(?<= d=")[^"]*')
+# What enlarges keeps its digits: an image of 600 pixels would be off by some of them otherwise.
+_DIGITS = re.compile(r"(?:scale|matrix)\([^)]*\)|-?\d+\.\d{3,}")
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
@@ -51,6 +56,30 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         cell.setdefault("id", f"cell-{number:02}")
         for key in ("execution", "collapsed", "scrolled", "jupyter"):
             cell.metadata.pop(key, None)
+        for output in cell.get("outputs", []):
+            if "image/svg+xml" in output.get("data", {}):
+                output.data["image/svg+xml"] = compact(output.data["image/svg+xml"])
+
+
+def compact(svg: str) -> str:
+    r"""Return a figure with a line per element, and no digits below a hundredth of a point.
+
+    Matplotlib writes a line per point of a curve, and the last of six digits differs between
+    machines: half a notebook would be that.
+
+    Examples
+    --------
+    >>> compact('<g>\n  <path d="M 1.23456 2 \nL 3 4.5 \n"/>')
+    '<g>\n<path d="M 1.23 2 L 3 4.5"/>'
+    """
+
+    def rounded(found: re.Match[str]) -> str:
+        if found[0][0] in "sm":
+            return found[0]
+        return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
+
+    svg = _PATH.sub(lambda found: " ".join(found[0].split()), svg)
+    return re.sub(r"\n\s+", "\n", _DIGITS.sub(rounded, svg))
 
 
 def main() -> None:

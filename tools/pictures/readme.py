@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from course_lib import Adam, accuracy, data, fit, mlp
-from course_lib.plotting import style
+from course_lib.plotting import INK, style
 
 TARGET = Path(__file__).resolve().parents[2] / "book" / "_static" / "readme.png"
 ROWS, COLUMNS = 3, 12
@@ -26,9 +26,9 @@ def draw() -> Figure:
     figure = Figure(figsize=(8.4, 2.9), layout="constrained")
     for axes, i in zip(figure.subplots(ROWS, COLUMNS).flat, shown, strict=True):
         right = says[i] == digits.y_test[i]
-        axes.imshow(digits.x_test[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+        axes.imshow(digits.x_test[i].reshape(8, 8), cmap=INK, vmin=0, vmax=1)
         label = f"{says[i]}" if right else f"{says[i]}, is {digits.y_test[i]}"
-        axes.set_title(label, fontsize=9, color=BLUE if right else ORANGE)
+        axes.set_title(label, fontsize=10, color=BLUE if right else ORANGE)
         axes.set_axis_off()
     share = accuracy(net, trained.theta, digits.x_test, digits.y_test)
     figure.suptitle(
