@@ -16,6 +16,7 @@ FILES = (
     "mentions",
     "page_html",
     "previews",
+    "run_here",
 )
 
 

@@ -1,0 +1,67 @@
+// Joins JupyterLab to the book that the same server shows: a page opens a notebook at an exercise,
+// a notebook opens a page, and both stay one tab each, however often one goes to and fro.
+//
+// A module as JupyterLab loads them from other packages: an object with `init` and `get`.
+"use strict";
+
+(() => {
+  const [LAB, BOOK] = ["course-lab", "course-book"]; // the names of the tabs; tools/lab/page.js has them too
+  const prepared = new WeakSet(); // kernels in which the first code cell has been run here
+
+  // What an exercise needs is imported in the first code cell of its notebook.
+  async function prepare(app, notebook) {
+    await notebook.sessionContext.ready;
+    const kernel = notebook.sessionContext.session?.kernel;
+    const first = notebook.content.widgets.findIndex((cell) => cell.model.type === "code");
+    if (!kernel || first < 0 || prepared.has(kernel)) return;
+    prepared.add(kernel);
+    notebook.content.activeCellIndex = first;
+    app.commands.execute("notebook:run-cell");
+  }
+
+  // Open a notebook; with a cell, put the cursor there, so that it can be changed and run at once.
+  async function open(app, path, cell) {
+    await app.restored;
+    const notebook = await app.commands.execute("docmanager:open", { path });
+    await notebook.context.ready;
+    await notebook.revealed;
+    app.shell.activateById(notebook.id);
+    const index = notebook.content.widgets.findIndex((one) => one.model.id === cell);
+    if (index < 0) return;
+    await prepare(app, notebook);
+    notebook.content.activeCellIndex = index;
+    await notebook.content.scrollToItem(index, "center");
+    notebook.content.mode = "edit";
+  }
+
+  function fromAddress(app) {
+    const [, path] = /\/tree\/(.+)$/.exec(location.pathname) ?? [];
+    const [, cell] = /^#cell-id=(.+)$/.exec(location.hash) ?? [];
+    if (path && cell) open(app, decodeURIComponent(path), decodeURIComponent(cell));
+  }
+
+  // JupyterLab gives each link to another page a tab of its own that knows nothing of this one.
+  function toBook(event) {
+    const link = event.target.closest?.("a[href]");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (link.origin !== location.origin || !link.pathname.startsWith("/book/")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    window.open(link.href, BOOK)?.focus();
+  }
+
+  const plugin = {
+    id: "course-lab:pages",
+    description: "Joins JupyterLab to the pages of the book",
+    autoStart: true,
+    activate(app) {
+      window.name = LAB;
+      window.courseLab = { open: (path, cell) => open(app, path, cell) };
+      document.addEventListener("click", toBook, true);
+      app.restored.then(() => fromAddress(app));
+    },
+  };
+  const modules = { "./extension": { __esModule: true, default: plugin } };
+  globalThis._JUPYTERLAB ??= {};
+  globalThis._JUPYTERLAB["course-lab"] = { init: () => {}, get: async (name) => () => modules[name] };
+})();
