@@ -43,9 +43,13 @@ class Given:
 
 @dataclass
 class Report:
-    """What was done: how many files of each kind, and the changed ones with what lies beside."""
+    """What was done: how many files of each kind, and the changed ones with what lies beside.
+
+    ``written`` are the files that are now as the course has them, byte for byte.
+    """
 
     done: Counter[str] = field(default_factory=Counter)
+    written: list[str] = field(default_factory=list)
     beside: dict[str, str] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     forgot: bool = False
@@ -56,8 +60,8 @@ def text_of(name: str, content: bytes) -> str | None:
 
     Examples
     --------
-    >>> run = b'{"cells": [{"id": "a", "cell_type": "code", "source": ["x\\\\n", "y"], "outputs": [1]}]}'
-    >>> new = b'{"cells": [{"id": "a", "cell_type": "code", "source": "x\\\\ny", "outputs": []}]}'
+    >>> new = b'{"cells": [{"id": "a", "cell_type": "code", "source": "x", "outputs": []}]}'
+    >>> run = b'{"cells": [{"id": "a", "cell_type": "code", "source": ["x"], "outputs": [1]}]}'
     >>> text_of("a.ipynb", run) == text_of("a.ipynb", new), text_of("a.ipynb", b"") is None
     (True, True)
     """
@@ -107,9 +111,7 @@ def update(folder: Path, course: Path) -> Report:
     return report
 
 
-def _update(
-    folder: Path, name: str, course: bytes, given: dict[str, Given], report: Report
-) -> str:
+def _update(folder: Path, name: str, course: bytes, given: dict[str, Given], report: Report) -> str:
     """Do what has to be done with one file, and return what that was."""
     path, new = folder / name, Given(text_of(name, course) or "", _hash(course))
     last = given.get(name)
@@ -117,6 +119,7 @@ def _update(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, course)
         given[name] = new
+        report.written.append(name)
         return "new"
     if not path.is_file():  # a folder, or a link that leads nowhere
         return "kept"
@@ -128,6 +131,7 @@ def _update(
     if last is not None and text == last.text and _may_be_replaced(path):
         write_bytes(path, course if untouched else with_outputs(course, mine))
         given[name] = new
+        report.written += [name] * untouched
         return "refreshed"
     if text is None:
         report.unreadable.append(name)
@@ -136,6 +140,7 @@ def _update(
         beside = _free(path, folder, given, new)
         write_bytes(beside, course)
         report.beside[name] = beside.relative_to(folder).as_posix()
+        report.written.append(report.beside[name])
         given[report.beside[name]] = new
         given[name] = Given(known.text, known.file, offered=new.text)
     return "kept"
@@ -187,9 +192,9 @@ def words(report: Report, folder: str) -> str:
     >>> print(words(Report(Counter({"new": 3})), "learning"))
     Your notebooks are in learning: 3 are new.
     >>> changed = Counter({"the same": 5, "kept": 1})
-    >>> print(words(Report(changed, {"a.ipynb": "a (new version).ipynb"}), "learning"))
+    >>> print(words(Report(changed, beside={"a.ipynb": "a (new version).ipynb"}), "learning"))
     Your notebooks are in learning: 1 is kept as you changed it, 5 are up to date.
-    There is a newer version of a notebook that you changed. Yours is kept; the new one is beside it:
+    Of these that you changed there is a newer version, now beside yours:
       a (new version).ipynb
     """
     kinds = [
@@ -212,11 +217,6 @@ def words(report: Report, folder: str) -> str:
     for name in report.unreadable:
         lines.append(f"{folder}/{name} is not a whole notebook any more; it is kept as it is.")
     if report.beside:
-        one = len(report.beside) == 1
-        lines.append(
-            f"There is a newer version of {'a notebook' if one else 'notebooks'} that you changed. "
-            f"Yours {'is' if one else 'are'} kept; the new one{'' if one else 's'} "
-            f"{'is beside it' if one else 'are beside them'}:"
-        )
+        lines.append("Of these that you changed there is a newer version, now beside yours:")
         lines += [f"  {name}" for name in report.beside.values()]
     return "\n".join(lines)

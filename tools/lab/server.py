@@ -1,6 +1,6 @@
-"""One server for the notebooks and the book: Jupyter Server with JupyterLab, and pages under /book/.
+"""One server for the notebooks and the book: Jupyter Server, with JupyterLab and the built pages.
 
-The book is behind the same token as the notebooks. Two of its addresses are answered by the server
+The book is under ``/book/``, behind the same token as the notebooks. Two of its addresses are answered by the server
 itself: ``_static/lab.js``, which in the book as it is built does nothing and here turns "Run this
 chapter" into a link, and ``lab.json``, the exercises that were solved on this machine.
 """
@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp, list_running_servers
 from tornado import web
@@ -22,12 +23,22 @@ START = "/lab/tree/START_HERE.ipynb"
 BOOK = "/book/"
 
 
+def anchor(exercise: str) -> str:
+    """Return the anchor of an exercise in the book.
+
+    Examples
+    --------
+    >>> anchor("gradient_checking.sine")
+    'ex-gradient-checking-sine'
+    """
+    return f"ex-{exercise}".replace(".", "-").replace("_", "-")
+
+
 def solved() -> list[str]:
     """Return the anchors of the exercises that were solved on this machine."""
     from course_lib.exercises import progress
 
-    names = sorted(progress.solved())
-    return [f"ex-{name}".replace(".", "-").replace("_", "-") for name in names]
+    return sorted(map(anchor, progress.solved()))
 
 
 class BookHandler(JupyterHandler, web.StaticFileHandler):
@@ -82,7 +93,7 @@ class SolvedHandler(JupyterHandler):
 
 
 def free_port(wanted: int) -> int:
-    """Return the first port from this one on that nobody listens on; Jupyter would choose by chance."""
+    """Return the first free port from this one on; Jupyter itself would choose by chance."""
     for port in range(wanted, min(wanted + 100, 2**16)):
         with socket.socket() as probe:
             if os.name == "posix":  # as Tornado binds; a port that was left a moment ago is free
@@ -135,6 +146,15 @@ def make(folder: Path, book: Path, port: int, *, browser: bool) -> Any:
         ],
     )
     return app
+
+
+def trust(app: Any, notebooks: list[Path]) -> None:
+    """Let JupyterLab show all that these notebooks hold, such as figures that move.
+
+    Of a notebook that comes from anywhere, it shows only what is harmless until it was run.
+    """
+    for path in notebooks:
+        app.contents_manager.notary.sign(nbformat.read(path, as_version=4))
 
 
 def addresses(app: Any) -> tuple[str, str]:

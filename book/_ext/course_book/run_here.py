@@ -19,7 +19,7 @@ BOX = "run-here"
 _WORDS = {"chapters": "Run this chapter", "solutions": "Run these solutions"}
 
 
-class run_here(nodes.General, nodes.Element):  # noqa: N801
+class run_here(nodes.General, nodes.Element):
     """A button, with the notebook and the cell that it leads to; the one of a page has the box."""
 
 

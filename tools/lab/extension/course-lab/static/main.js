@@ -29,15 +29,20 @@
     const index = notebook.content.widgets.findIndex((one) => one.model.id === cell);
     if (index < 0) return;
     await prepare(app, notebook);
-    notebook.content.activeCellIndex = index;
     await notebook.content.scrollToItem(index, "center");
+    // A cell that was out of sight has no editor yet. As long as nothing in it has the focus, the
+    // first cell has, and becomes the active one when the browser turns to this tab.
+    await notebook.content.widgets[index].ready;
+    notebook.content.activeCellIndex = index;
     notebook.content.mode = "edit";
+    notebook.content.widgets[index].editor.focus();
   }
 
-  function fromAddress(app) {
-    const [, path] = /\/tree\/(.+)$/.exec(location.pathname) ?? [];
-    const [, cell] = /^#cell-id=(.+)$/.exec(location.hash) ?? [];
-    if (path && cell) open(app, decodeURIComponent(path), decodeURIComponent(cell));
+  // .../tree/chapters/losses.ipynb#losses-ex-01, by which a page leads here. JupyterLab writes the
+  // same as #cell-id=losses-ex-01, on which the scroll spy of the book's theme stumbles.
+  function fromAddress(app, { pathname, hash }) {
+    const [, path] = /\/tree\/(.+)$/.exec(pathname) ?? [];
+    if (path && hash) open(app, decodeURIComponent(path), decodeURIComponent(hash.slice(1)));
   }
 
   // JupyterLab gives each link to another page a tab of its own that knows nothing of this one.
@@ -58,7 +63,7 @@
       window.name = LAB;
       window.courseLab = { open: (path, cell) => open(app, path, cell) };
       document.addEventListener("click", toBook, true);
-      app.restored.then(() => fromAddress(app));
+      fromAddress(app, new URL(location)); // as it is now: JupyterLab will change it
     },
   };
   const modules = { "./extension": { __esModule: true, default: plugin } };
