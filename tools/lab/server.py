@@ -1,8 +1,9 @@
 """One server for the notebooks and the book: Jupyter Server, with JupyterLab and the built pages.
 
-The book is under ``/book/``, behind the same token as the notebooks. Two of its addresses are answered by the server
-itself: ``_static/lab.js``, which in the book as it is built does nothing and here turns "Run this
-chapter" into a link, and ``lab.json``, the exercises that were solved on this machine.
+The book is under ``/book/``, behind the same token as the notebooks. Two of its addresses are
+answered by the server itself: ``_static/lab.js``, which in the book as it is built does nothing and
+here turns "Run this chapter" into a link, and ``lab.json``, the exercises that were solved on this
+machine.
 """
 
 from __future__ import annotations
