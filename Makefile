@@ -45,8 +45,12 @@ publish: $(BOOK)  ## say where the course is published, once, and lay out what t
 	@$(MAKE) --no-print-directory html
 	$(BIN)/python -m tools.publish.branches
 
-lab: $(ALL)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab book $(if $(filter 0,$(shell id -u)),--allow-root)
+# The book is built again if its text was changed: the notebooks are made of both.
+lab: $(ALL)  ## open your own notebooks in JupyterLab, and the book with them (PORT=8888)
+	@test -f $(HTML)/index.html && test -z "$$(find book -newer $(HTML)/index.html -type f \
+	  -not -path '*/_build/*' -not -path '*/.*' -not -path '*/__pycache__/*')" \
+	  || $(MAKE) --no-print-directory html
+	$(BIN)/python -m tools.lab $(if $(filter file,$(origin PORT)),,--port $(PORT)) $(LAB)
 
 # One BLAS thread, as in the comparison: two sum in another order, which shows in the last digits.
 notebooks: export OMP_NUM_THREADS := 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.book.book_files import built_book, contents
+from tests.book.book_files import BOOK, built_book, cells, contents, markdown
 from tests.book.html_faults import scan
 
 
@@ -48,6 +49,46 @@ def test_functions_and_classes_of_the_api_link_to_the_chapter_of_their_module(ht
                 if not member.select('a[href*="chapters/"]') and "Chapter: none" not in member.text:
                     without.append(member.dt["id"])
     assert without == [] and seen > 100
+
+
+def test_each_page_that_is_a_notebook_can_be_run_and_each_exercise_at_its_starter(
+    html: Path,
+) -> None:
+    """The buttons name the notebook, the cell and the exercise as the notebook itself does."""
+    seen = 0
+    for name in contents():
+        source = BOOK / f"{name}.ipynb"
+        buttons = _buttons(html / f"{name}.html")
+        if not source.is_file():
+            assert buttons == [], name
+            continue
+        starters = [c for c in cells(source, "code") if "exercise" in c["metadata"]]
+        labels = re.findall(r"\((ex-[\w-]+)\)=", markdown(source))
+        wanted = [(f"{name}.ipynb", None, None)]
+        wanted += [
+            (f"{name}.ipynb", c["id"], label) for c, label in zip(starters, labels, strict=True)
+        ]
+        assert buttons == wanted
+        seen += len(starters)
+    assert seen > 100
+
+
+def _buttons(page: Path) -> list[tuple[str | None, ...]]:
+    """Return where the buttons of a page lead; each opens the one box, which names no nobody."""
+    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    found = soup.select("button.run-here")
+    boxes = soup.select("#run-here[popover]")
+    assert len(boxes) == bool(found)
+    assert all(b["popovertarget"] == "run-here" and "YOUR_ACCOUNT" not in str(boxes) for b in found)
+    return [tuple(b.get(f"data-{key}") for key in ("notebook", "cell", "exercise")) for b in found]
+
+
+def test_no_page_shows_what_an_unsolved_exercise_prints(html: Path) -> None:
+    """The notebooks do: there one can act on it."""
+    for name in (n for n in contents() if n.startswith("chapters/")):
+        soup = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
+        assert soup.select(".tag_exercise .cell_output") == []
+        assert "run this cell again" not in soup.select_one("article").text
 
 
 _PAGE = '<html><body><p id="here">text</p>{}</body></html>'

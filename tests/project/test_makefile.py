@@ -54,3 +54,11 @@ def test_a_python_without_venv_is_explained(root: Path, tmp_path: Path) -> None:
     done = _make(root, "book", f"VENV={tmp_path}/venv", f"PYTHON={bare}")
     assert done.returncode != 0
     assert "has no venv module. On Debian and Ubuntu: apt install python3-venv" in done.stdout
+
+
+@pytest.mark.parametrize(("given", "passed"), [([], ""), (["PORT=9000"], " --port 9000")])
+def test_the_lab_has_a_port_of_its_own(root: Path, given: list[str], passed: str) -> None:
+    """That of `make serve` is not passed on unless it was asked for."""
+    done = _make(root, "-n", "lab", "VENV=/nowhere", *given)
+    lines = done.stdout.splitlines()
+    assert "/nowhere/bin/python -m tools.lab" + passed in [" ".join(line.split()) for line in lines]

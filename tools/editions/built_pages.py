@@ -19,7 +19,9 @@ from tools.book_source import BOOK, ROOT, Page, pages
 
 HTML = BOOK / "_build" / "html"
 
-_LEFT_OUT = "a.headerlink, script, button, .stage > :not(noscript), link, i.fa-solid"
+_LEFT_OUT = (
+    "a.headerlink, script, button, .run-here-place, .stage > :not(noscript), link, i.fa-solid"
+)
 _IDS = ("id", "for", "aria-labelledby", "aria-describedby", "name")
 
 

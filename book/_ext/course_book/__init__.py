@@ -17,6 +17,7 @@ FILES = (
     "mentions",
     "page_html",
     "previews",
+    "run_here",
     "search",
 )
 

@@ -1,0 +1,134 @@
+"""A button on each page that is a notebook, and at each exercise: run it, at this very place.
+
+A page that is only read cannot run anything, so the button opens a box that says how. Where the
+server of `make lab` shows the page, its script turns the button into a link to the notebook
+(``tools/lab/page.js``). The starter of an exercise prints nothing but "not yet": that output stays
+in the notebook, and the page has the button instead.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+
+BOX = "run-here"
+_WORDS = {"chapters": "Run this chapter", "solutions": "Run these solutions"}
+
+
+class run_here(nodes.General, nodes.Element):
+    """A button, with the notebook and the cell that it leads to; the one of a page has the box."""
+
+
+def anchor(exercise: str) -> str:
+    """Return the anchor of an exercise.
+
+    Examples
+    --------
+    >>> anchor("gradient_checking.sine")
+    'ex-gradient-checking-sine'
+    """
+    return f"ex-{exercise}".replace(".", "-").replace("_", "-")
+
+
+def elsewhere(options: dict[str, Any], notebook: str) -> dict[str, str]:
+    """Return where a notebook can be run without installing it; nowhere without an address.
+
+    Examples
+    --------
+    >>> where = {"binderhub_url": "https://mybinder.org"}
+    >>> theme = {"repository_url": "https://github.com/me/course", "launch_buttons": where}
+    >>> elsewhere(theme, "a.ipynb")
+    {'Binder': 'https://mybinder.org/v2/gh/me/course/main?urlpath=lab/tree/book/a.ipynb'}
+    >>> elsewhere(theme | {"launch_buttons": {}}, "a.ipynb")
+    {}
+    """
+    where = options.get("launch_buttons") or {}
+    project = options.get("repository_url", "").rstrip("/").removeprefix("https://github.com/")
+    branch = options.get("repository_branch") or "main"
+    path = f"{options.get('path_to_docs') or 'book'}/{notebook}"
+    found = {}
+    if where.get("binderhub_url"):
+        tree = f"{project}/{branch}?urlpath=lab/tree/{path}"
+        found["Binder"] = f"{where['binderhub_url']}/v2/gh/{tree}"
+    if where.get("colab_url"):
+        found["Colab"] = f"{where['colab_url']}/github/{project}/blob/{branch}/{path}"
+    return found
+
+
+def button(text: str, notebook: str, cell: str = "", exercise: str = "") -> str:
+    """Return the HTML of a button; it opens the box without any script."""
+    data = {"notebook": notebook, "cell": cell, "exercise": exercise}
+    given = "".join(f' data-{key}="{escape(value)}"' for key, value in data.items() if value)
+    return f'<button type="button" class="run-here" popovertarget="{BOX}"{given}>{text}</button>'
+
+
+def box(links: dict[str, str], project: str = "") -> str:
+    """Return the HTML of the box that says how a page is run."""
+    there = f' The folder is at <a href="{escape(project)}">{escape(project)}</a>.' if links else ""
+    online = " or ".join(f'<a href="{escape(url)}">{name}</a>' for name, url in links.items())
+    return (
+        f'<div id="{BOX}" popover role="dialog" aria-labelledby="{BOX}-title">'
+        f'<p id="{BOX}-title">Run it on your machine</p>'
+        "<p>In the folder of the course, type</p><p><code>make lab</code></p>"
+        "<p>It opens the notebooks in JupyterLab, and this book with them. There this button opens "
+        f"the notebook at this very place. It needs make and Python 3.11 or newer.{there}</p>"
+        + (f"<p>Without installing anything: {online}.</p>" if online else "")
+        + f'<button type="button" popovertarget="{BOX}" popovertargetaction="hide" autofocus>'
+        "Close</button></div>"
+    )
+
+
+def _place(app: Any, doctree: Any) -> None:
+    """Put the buttons into a page that is a notebook."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix != ".ipynb":
+        return
+    notebook = f"{app.env.docname}.ipynb"
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    title = next(iter(doctree.findall(nodes.title)))
+    after = title.parent.index(title) + 1
+    if "times" in title.parent[after].get("classes", ()):
+        after += 1
+    words = _WORDS.get(app.env.docname.partition("/")[0], "Run this page")
+    title.parent.insert(after, run_here(text=words, notebook=notebook))
+    for node in list(doctree.findall(nodes.container)):
+        exercise = node.get("cell_metadata", {}).get("exercise")
+        if node.get("nb_element") == "cell_code" and exercise:
+            for output in [part for part in node if part.get("nb_element") == "cell_code_output"]:
+                node.remove(output)
+            node += run_here(
+                text="Run this exercise",
+                notebook=notebook,
+                cell=cells[node["cell_index"]]["id"],
+                exercise=anchor(exercise),
+            )
+
+
+def _html(self: Any, node: nodes.Element) -> None:
+    if self.builder.name == "epub":
+        raise nodes.SkipNode
+    made = button(*(node.get(key, "") for key in ("text", "notebook", "cell", "exercise")))
+    if "cell" in node:
+        self.body.append(f'<div class="run-here-place">{made}</div>')
+    else:
+        options = self.builder.config.html_theme_options
+        links = elsewhere(options, node["notebook"])
+        count = '<span class="run-here-count" role="status"></span>'
+        made += f"{count}{box(links, options.get('repository_url', ''))}"
+        self.body.append(f'<div class="run-here-place top">{made}</div>')
+    raise nodes.SkipNode
+
+
+def _nothing(self: Any, node: nodes.Element) -> None:
+    raise nodes.SkipNode
+
+
+def setup(app: Any) -> None:
+    """Register with Sphinx; on each page after the times were put under its title."""
+    nothing = (_nothing, None)
+    app.add_node(run_here, html=(_html, None), latex=nothing, text=nothing)
+    app.connect("doctree-read", _place, priority=900)
