@@ -8,9 +8,11 @@ from typing import Any
 
 FILES = (
     "api",
+    "bibliography",
     "chapters",
     "course_pages",
     "external_names",
+    "folds",
     "identity",
     "interactive",
     "page_html",
