@@ -16,8 +16,7 @@
 
   // After the theme, which listens for the same event.
   document.addEventListener("DOMContentLoaded", () => setTimeout(showCurrent));
-  // On a phone the side bar is a dialog, which is filled when it opens.
-  document.addEventListener("click", (event) => {
-    if (event.target.closest(".primary-toggle")) setTimeout(showCurrent);
-  });
+  // On a phone the side bar is a dialog, which is filled when it opens; its button stops the event.
+  const toggled = (event) => event.target.closest(".primary-toggle") && setTimeout(showCurrent);
+  document.addEventListener("click", toggled, { capture: true });
 })();

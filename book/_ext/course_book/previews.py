@@ -1,9 +1,9 @@
 """Lets what a link leads to be seen where it is mentioned: equations, terms, sources, and more.
 
-After the build, the targets of the links in the text are collected from the pages into one file. The
-script ``_static/previews.js`` loads it when a reader first points at such a link, and shows the
-target: an equation, a term of the glossary and a source whole, of a function its signature and the
-first paragraph, a figure small and with its caption, of a section the title and how it begins.
+After the build, the targets of the links in the text are collected from the pages into one file.
+The script ``_static/previews.js`` loads it when a reader first points at such a link, and shows
+the target: an equation, a term of the glossary and a source whole, of a function its signature and
+first paragraph, a figure small and with its caption, of a section its title and how it begins.
 """
 
 from __future__ import annotations
