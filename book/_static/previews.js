@@ -1,4 +1,4 @@
-// Shows the equation, the glossary entry or the source behind a link, to the mouse and the keyboard.
+// Shows what a link in the text leads to, to the mouse and the keyboard: an equation, a term, a figure ...
 //
 // The targets are one file, written by _ext/course_book/previews.py and loaded when the first one is asked for:
 // as a script, since a page opened from a disk may not fetch. A finger gets the link, as ever.
@@ -6,9 +6,7 @@
 
 (() => {
   const DATA = "_static/previews/targets.js";
-  const LINKS = ["#equation-", "#term-", "bibliography.html#id"]
-    .map((part) => `article a.reference[href*="${part}"]`)
-    .join();
+  const LINKS = "article a.reference.internal";
   const [SHOW_AFTER, HIDE_AFTER, GAP] = [250, 200, 8];
   const root = new URL(document.documentElement.dataset.content_root || "./", location.href);
   let [box, current, timer, targets] = [null, null, null, null];
@@ -27,7 +25,8 @@
   // chapters/losses.html#equation-eq-losses-mse, wherever the book is.
   function key(link) {
     const inside = decodeURIComponent((link.pathname + link.hash).slice(root.pathname.length));
-    return inside.startsWith("#") ? `index.html${inside}` : inside;
+    const target = inside === "" || inside.startsWith("#") ? `index.html${inside}` : inside;
+    return target.includes("#") ? target : `${target}#`;
   }
 
   function hide() {
@@ -59,7 +58,12 @@
       box.addEventListener("pointerleave", leave);
       document.body.append(box);
     }
+    link.removeAttribute("title"); // The browser's own tip would cover the preview.
     box.innerHTML = html;
+    for (const picture of box.querySelectorAll("img")) {
+      picture.onload = () => current === link && place(link);
+      picture.src = new URL(picture.dataset.src, root);
+    }
     box.hidden = false;
     place(link);
     link.setAttribute("aria-describedby", box.id);
@@ -80,7 +84,6 @@
   }
 
   function prepare(link) {
-    link.removeAttribute("title"); // The browser's own tip would cover the preview.
     link.addEventListener("pointerenter", (event) => {
       if (event.pointerType === "mouse") ask(link, SHOW_AFTER);
     });

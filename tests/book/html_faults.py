@@ -18,6 +18,8 @@ _UNWANTED = (
     "# fmt:",
     "# noqa",
 )
+# In a docstring, on the pages with the source. No run prints it: there a line of code follows.
+_ON_PURPOSE = re.compile(r"Traceback \(most recent call last\):\n\s*\.\.\.\n")
 _WARNING = re.compile(r"\b\w*Warning: ")
 _SOURCES = {"src": ("script", "img", "iframe", "source", "audio", "video"), "data": ("object",)}
 
@@ -57,6 +59,7 @@ def _text_faults(soup: BeautifulSoup) -> list[str]:
     for pre in soup.find_all("pre"):
         if pre.get_text().startswith(">>> "):
             text = text.replace(pre.get_text(), "", 1)
+    text = _ON_PURPOSE.sub("", text)
     faults = [f"shows {error!r}" for error in _UNWANTED if error in text]
     for output in soup.select(".cell_output"):
         faults += [f"output shows {w!r}" for w in _WARNING.findall(output.get_text())]

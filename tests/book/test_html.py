@@ -91,6 +91,29 @@ def test_no_page_shows_what_an_unsolved_exercise_prints(html: Path) -> None:
         assert "run this cell again" not in soup.select_one("article").text
 
 
+def test_functions_and_classes_of_the_api_link_to_their_source(html: Path) -> None:
+    """And there stands, at the place that is linked to, what defines them."""
+    seen, wrong = 0, []
+    sources: dict[str, BeautifulSoup] = {}
+    for page in (html / "reference" / "api").rglob("*.html"):
+        soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+        for sign in soup.select("dl:is(.function, .class, .exception) > dt"):
+            module, _, name = str(sign["id"]).rpartition(".")
+            file = f"../../_modules/{module.replace('.', '/')}.html"
+            if sign.select_one(f'a[href="{file}#{name}"]') is None:
+                wrong.append(f"{sign['id']}: no link to {file}#{name}")
+                continue
+            if file not in sources:
+                text = (page.parent / file).read_text("utf-8")
+                sources[file] = BeautifulSoup(text, "html.parser")
+            block = sources[file].find(id=name)
+            seen += 1
+            defined = re.compile(rf"^(?:def|class) {name}\b", re.MULTILINE)
+            if block is None or not defined.search(block.text):
+                wrong.append(f"{sign['id']}: not in {file}")
+    assert wrong == [] and seen > 300
+
+
 _PAGE = '<html><body><p id="here">text</p>{}</body></html>'
 _REMOTE = "https://example.org/x"
 
@@ -138,6 +161,7 @@ def test_the_scan_lets_a_good_page_pass(tmp_path: Path) -> None:
     body = (
         f'<a href="{_REMOTE}">x</a> <a href="page.html#here">x</a> <a href="#here">x</a>'
         "<pre>&gt;&gt;&gt; f()\nTraceback (most recent call last)\n</pre>"
+        "<pre>def f():\n  &gt;&gt;&gt; f()\n  Traceback (most recent call last):\n  ...\n  A</pre>"
         '<a href="#here"><code class="xref">f</code></a>'
     )
     (tmp_path / "page.html").write_text(_PAGE.format(body), encoding="utf-8")

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bs4 import BeautifulSoup
 from test_equations import labels
 
 from tests.book.book_files import BOOK, chapters, extension, markdown
@@ -55,33 +54,66 @@ def test_reading_time_counts_words_code_and_formulas() -> None:
 
 # Previews
 
-_BOOK_OF_THREE = {
-    "chapters/a.html": '<article><a class="reference" href="#equation-x">(1)</a>'
+_LINKS = [
+    "#equation-x", "../reference/glossary.html#term-t", "../reference/bibliography.html#id1",
+    "../reference/bibliography.html#id9", "../reference/api/l.html#course_lib.l.f",
+    "../reference/api/l.html#module-course_lib.l", "#fig-1", "#ex-1", "b.html", "b.html#list",
+    "../solutions/b.html#sol-1", "../_modules/course_lib/l.html#f", "b.html#id3",
+    "https://example.org/c.html",
+]  # fmt: skip
+_FIGURE = (
+    '<figure class="align-default" id="fig-1"><img alt="A line." class="only-light" '
+    'src="../_images/1.svg" width="9"/><figcaption><p>Fig. 1 A line.<a class="headerlink">#</a></p>'
+    "</figcaption></figure>"
+)
+_BOOK = {
+    "chapters/a.html": '<a class="reference internal" href="c.html">a menu</a>'
+    "<article>" + "".join(f'<a class="reference internal" href="{x}">x</a>' for x in _LINKS) + ""
     '<div id="equation-x"><span class="eqno">(1)<a class="headerlink">#</a></span>\\[x\\]</div>'
-    '<a class="reference" href="../reference/glossary.html#term-t">t</a>'
-    '<a class="reference" href="../reference/bibliography.html#id1">A, 2000</a>'
-    '<a class="reference" href="../reference/bibliography.html#id9">gone</a></article>',
+    f'{_FIGURE}<section id="exercise"><span id="ex-1"></span><h3>Exercise: X<a class="headerlink">'
+    "#</a></h3>\n<p><em>easy, 5 minutes</em></p>\n<p>Compute x.</p><p>More.</p></section>"
+    "</article>",
+    "chapters/b.html": '<h1>B in a menu</h1><article><section id="b"><h1>2. B</h1>'
+    '<p class="times">Reading: 5 minutes.</p><p>It begins with <a href="x.html">this</a>, which '
+    'says enough about what it is and does.</p><p>Second.</p><section id="list"><h2>List</h2><ul>'
+    '<li><p>one</p></li></ul></section><span id="id3">C, 2000</span></section></article>',
+    "chapters/c.html": "<article><h1>C</h1><p>Only in a menu.</p></article>",
+    "solutions/b.html": '<article><section id="sol-1"><h2>S</h2><p>x is 2.</p></section></article>',
     "reference/glossary.html": '<article><dt id="term-t">t<a class="headerlink">#</a></dt>'
     '<dd><p>A <a href="x.html">word</a>. →\n<a href="../chapters/a.html">'
     '<span class="doc">A</span></a></p></dd><dt id="term-u">u</dt><dd></dd></article>',
     "reference/bibliography.html": '<div class="citation" id="id1"><span class="label">[1]</span>'
-    "<p>A. Book.</p></div>",
+    '<p>A. Book.</p><p class="cited-in">Cited in <a href="../chapters/a.html#id1">A</a>.</p></div>',
+    "reference/api/l.html": '<article><p id="module-course_lib.l">Lines.</p><dl><dt class="sig" '
+    'id="course_lib.l.f"><span class="pre">course_lib.l.</span><span>f</span>(<em>a</em>, '
+    '<em>b</em>)<a href="../../_modules/course_lib/l.html#f"><span>[source]</span></a></dt><dd>'
+    '<p>Return <code class="x"><span class="pre">a</span></code>.</p><p>More.</p></dd></dl>'
+    '<dt id="course_lib.l.g">g</dt><dd><p>G.</p></dd></article>',
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A book of three pages, as Sphinx writes them."""
-    for name, html in _BOOK_OF_THREE.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    """A small book, as Sphinx writes it."""
+    for name, html in _BOOK.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(html, encoding="utf-8")
     return tmp_path
 
 
-def test_previews_hold_what_is_linked_and_nothing_else(folder: Path) -> None:
-    """Without numbers, anchors and links: a preview cannot be entered."""
+def test_previews_hold_what_the_text_links_to_and_nothing_else(folder: Path) -> None:
+    """Without numbers, anchors and links, for a preview cannot be entered; and no solution."""
     assert extension("previews").collect(folder) == {
         "chapters/a.html#equation-x": "<div>\\[x\\]</div>",
+        "chapters/a.html#ex-1": "<strong>Exercise: X</strong><p><em>easy, 5 minutes</em></p>"
+        "<p>Compute x.</p>",
+        "chapters/a.html#fig-1": '<img alt="A line." class="only-light" '
+        'data-src="_images/1.svg"/><p>Fig. 1 A line.</p>',
+        "chapters/b.html#": "<strong>2. B</strong><p>It begins with <span>this</span>, which "
+        "says enough about what it is and does.</p>",
+        "reference/api/l.html#course_lib.l.f": "<code>course_lib.l.f(a, b)</code>"
+        "<p>Return <code>a</code>.</p>",
+        "reference/api/l.html#module-course_lib.l": "<code>course_lib.l</code><p>Lines.</p>",
         "reference/bibliography.html#id1": '<div class="citation"><p>A. Book.</p></div>',
         "reference/glossary.html#term-t": "<strong>t</strong><p>A <span>word</span>.</p>",
     }
@@ -89,7 +121,8 @@ def test_previews_hold_what_is_linked_and_nothing_else(folder: Path) -> None:
 
 def test_a_target_that_is_not_there_has_no_preview() -> None:
     """The link checker reports the link; here it is only left out."""
-    assert extension("previews").excerpt(BeautifulSoup("<p>x</p>", "html.parser"), "y") is None
+    assert extension("previews").excerpt("<p>x</p>", "y") is None
+    assert extension("previews").excerpt("<p>no title</p>", "") is None
 
 
 # Names of other projects

@@ -10,7 +10,7 @@ import pytest
 
 from tests.book.book_files import contents
 
-PAGES = [*contents(), "search", "genindex"]
+PAGES = [*contents(), "search", "genindex", "_modules/index", "_modules/course_lib/network"]
 WIDTHS = (390, 768, 1600)
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
 

@@ -13,11 +13,15 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.book.book_files import contents
 
 CHAPTERS = [name for name in contents() if name.startswith("chapters/")]
-# What is linked where: an equation, a term and a source, each with words of its preview.
+# What is linked where, each with words of its preview: an equation, a term, a source, a part of the
+# package, a figure and a chapter.
 PREVIEWS = [
     ("chapters/backpropagation", "#equation-eq-backpropagation-update", "𝜃"),
     ("chapters/losses", "#term-logits", "raw outputs of a classifier"),
     ("chapters/backpropagation", "bibliography.html#id", "Deep learning. MIT Press"),
+    ("chapters/activations", "reference/api/", "An activation bends the line"),
+    ("chapters/neurons", "#fig-neurons-knobs", "The three knobs of a neuron"),
+    ("chapters/activations", "neurons.html", "Neurons"),
 ]
 _SEEN = """
 return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).length;
@@ -75,9 +79,10 @@ def test_there_is_one_place_to_search(page: Any, html: Path) -> None:
 
 
 def test_the_copy_button_copies_the_code_and_nothing_else(page: Any, html: Path) -> None:
-    """The text of the first cell, as it stands."""
+    """The text of the first cell, as it stands, once it is unfolded."""
     page.open((html / "chapters" / "activations.html").as_uri())
     page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    page.js("document.querySelector('div.cell details').open = true")
     button = page.driver.find_element("css selector", "div.highlight button.copybtn")
     code = page.js("return arguments[0].parentElement.querySelector('pre').textContent", button)
     button.send_keys(Keys.ENTER)
@@ -127,6 +132,8 @@ def test_a_link_shows_what_it_leads_to(
     assert words in _preview(page)
     assert link.get_attribute("aria-describedby") == "preview"
     assert not link.get_attribute("title")
+    pictures = "return [...document.querySelectorAll('#preview img')].every(i => i.naturalWidth)"
+    assert _soon(page, pictures)
     inside = page.js(
         "const r = document.querySelector('#preview').getBoundingClientRect();"
         "return r.left >= 0 && r.right <= innerWidth && r.top >= 0 && r.bottom <= innerHeight;"
@@ -150,6 +157,100 @@ def test_a_preview_stays_while_the_mouse_is_on_it_and_goes_with_it(page: Any, ht
     heading = page.driver.find_element("css selector", ".bd-sidebar-primary .logo__title")
     ActionChains(page.driver).move_to_element(heading).perform()
     assert _soon(page, "return document.querySelector('#preview').hidden")
+
+
+_ENTRY = """
+const e = [...document.querySelectorAll(".bd-docs-nav a.current")].at(-1);
+const r = e.getBoundingClientRect();
+return [e.textContent.trim(), r.top, r.bottom, scrollY, e.checkVisibility()];
+"""
+
+
+def _current(page: Any) -> str:
+    """Return what the side bar calls the page; the entry must be in sight, the page at its top."""
+    name, top, bottom, scrolled, visible = _soon(page, _ENTRY)
+    assert visible and 0 <= top < bottom <= 900
+    assert scrolled == 0
+    return str(name)
+
+
+def test_the_side_bar_shows_where_one_is_from_chapter_to_chapter(page: Any, html: Path) -> None:
+    """One after the other, as "Next" leads, and from the last to the first at once."""
+    page.open((html / f"{CHAPTERS[0]}.html").as_uri())
+    seen = [_current(page)]
+    for name in CHAPTERS[1:]:
+        page.open((html / f"{name}.html").as_uri())
+        seen.append(_current(page))
+    assert len(set(seen)) == len(CHAPTERS)
+    page.open((html / f"{CHAPTERS[0]}.html").as_uri())
+    assert _current(page) == seen[0]
+
+
+def test_the_side_bar_of_a_phone_opens_where_one_is(page: Any, html: Path) -> None:
+    """It is a dialog there."""
+    page.open((html / f"{CHAPTERS[-1]}.html").as_uri(), width=390)
+    page.driver.find_element("css selector", ".bd-header-article .primary-toggle").click()
+    _soon(page, "return document.querySelector('dialog[open] .bd-docs-nav')")
+    in_sight = (
+        "const r = [...document.querySelectorAll('.bd-docs-nav a.current')].at(-1)"
+        ".getBoundingClientRect(); return 0 <= r.top && r.bottom <= innerHeight"
+    )
+    assert _soon(page, in_sight)
+
+
+def test_back_to_top_lies_on_no_text_of_a_phone(page: Any, html: Path) -> None:
+    """It is a part of the bar above the text, on none of its buttons, and does what it says."""
+    page.open((html / "chapters" / "neurons.html").as_uri(), width=390)
+    page.js("scrollTo({top: 3000, behavior: 'instant'})")
+    _soon(page, "return scrollY === 3000")
+    page.js("scrollTo({top: 2500, behavior: 'instant'})")
+    button = page.driver.find_element("id", "pst-back-to-top")
+    WebDriverWait(page.driver, 10).until(lambda _: button.is_displayed())
+    assert button.accessible_name == "Back to top"
+    bar, mine, others = page.js(
+        "const box = e => { const {left, right, top, bottom} = e.getBoundingClientRect();"
+        " return {left, right, top, bottom} }, bar = document.querySelector('.bd-header-article');"
+        "return [box(bar), box(arguments[0]), [...bar.querySelectorAll('button')]"
+        ".filter(e => e.checkVisibility()).map(box)]",
+        button,
+    )
+    assert bar["top"] <= mine["top"] and mine["bottom"] <= bar["bottom"]
+    assert len(others) > 4
+    assert all(mine["right"] <= o["left"] or o["right"] <= mine["left"] for o in others)
+    button.click()
+    assert _soon(page, "return scrollY < 10")
+
+
+def test_the_code_of_a_figure_is_opened_by_keyboard(page: Any, html: Path) -> None:
+    """The button stands below the figure, and says what it opens and closes."""
+    page.open((html / "chapters" / "activations.html").as_uri())
+    fold = page.driver.find_element("css selector", "details.below-figure")
+    button = fold.find_element("css selector", "summary")
+    assert button.accessible_name == "Code of this figure"
+    figure, below = page.js(
+        "const f = arguments[0]; return [f.previousElementSibling.getBoundingClientRect().bottom,"
+        " f.getBoundingClientRect().top]",
+        fold,
+    )
+    assert figure <= below
+    button.send_keys(Keys.ENTER)
+    assert _soon(page, "return arguments[0].querySelector('pre').checkVisibility()", fold)
+    assert button.accessible_name == "Hide the code of this figure"
+
+
+def test_a_letter_of_the_glossary_leads_to_its_terms(page: Any, html: Path) -> None:
+    """By keyboard; the heading is then in sight, below the bar."""
+    page.open((html / "reference" / "glossary.html").as_uri())
+    in_sight = (
+        "const h = document.querySelector(`#${arguments[0]} > h2`).getBoundingClientRect();"
+        "const bar = document.querySelector('.bd-header-article').getBoundingClientRect();"
+        "return h.top >= bar.bottom - 1 && h.bottom < innerHeight / 2"
+    )
+    for letter in ("S", "B"):
+        page.driver.find_element(
+            "css selector", f"p.letters a[href='#{letter.lower()}']"
+        ).send_keys(Keys.ENTER)
+        assert _soon(page, in_sight, letter.lower())
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

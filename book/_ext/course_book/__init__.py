@@ -8,10 +8,12 @@ from typing import Any
 
 FILES = (
     "api",
+    "bibliography",
     "chapters",
     "course_pages",
     "external_names",
     "figures",
+    "folds",
     "identity",
     "interactive",
     "mentions",

@@ -1,4 +1,4 @@
-"""What the API pages link to: the chapter of each function, and names as users import them.
+"""What the API pages link to: the chapter of each function, names as users import them, the source.
 
 A line `Chapter: losses.` in a docstring becomes a link to that chapter. It stands once, in the
 module, and holds for its functions and classes. A chapter is named by its title or by the words of
@@ -18,11 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
 from .chapters import title
 from .contents import chapters
 
+ROOT = Path(__file__).resolve().parents[3]
 _LINE = re.compile(r"\bChapters?: (?P<names>[^.]+)\.?\s*$")
 _WITH_CHAPTER = {"function", "class", "exception"}
 
@@ -115,8 +117,23 @@ def _resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     return domain.resolve_xref(env, source, app.builder, kind, full, node, contnode)
 
 
+def source(name: str, root: Path = ROOT) -> tuple[str, dict[str, tuple[str, int, int]]]:
+    """Return the text of a module, and kind, first and last line of each thing that it defines.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file for it.
+    """
+    path = root / Path(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    analyzer = ModuleAnalyzer.for_string(file.read_text("utf-8"), name, str(file))
+    return analyzer.code, analyzer.find_tags()
+
+
 def setup(app: Any) -> None:
     """Register with Sphinx; priority 900 is after numpydoc has rewritten the docstring."""
+    app.connect("viewcode-find-source", lambda app, name: source(name))
     app.add_config_value("chapter_aliases", {}, "env")
     app.connect("autodoc-process-docstring", _docstring, priority=900)
     app.connect("missing-reference", _resolve)

@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-# A list may hold only list items; Sphinx says that a bibliography is a list, and that its entries
-# are something else (they are, but their role was withdrawn from the standard).
-_CORRECTIONS = {'role="doc-biblioentry"': 'role="listitem"'}
+_CORRECTIONS = {
+    # A list may hold only list items; Sphinx says that a bibliography is a list, and that its
+    # entries are something else (they are, but their role was withdrawn from the standard).
+    'role="doc-biblioentry"': 'role="listitem"',
+    # The words in it say more.
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
 # What code says to the formatter and the linter: no news to a reader. The notebooks keep it.
 _NOTE = re.compile(r' *<span class="c1"># (?:fmt:|noqa)[^<]*</span>')
 # A bracket that opens before the formula, the formula, and what closes after it.
