@@ -9,7 +9,7 @@ from tests.book.figure_places import SCRIPTS, places
 
 # Not figures: what all of them share, and what some do, who name it in their option `data`.
 ALL_SHARE = {"drawing", "figure"}
-SOME_SHARE = {"plane"}
+SOME_SHARE = {"plane", "digits"}
 
 
 def test_every_figure_has_one_place_and_every_place_a_figure() -> None:
