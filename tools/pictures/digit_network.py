@@ -15,7 +15,8 @@ from course_lib.arrays import Array
 
 TARGET = Path(__file__).resolve().parents[2] / "book/_static/interactive/draw_digit_data.js"
 SIZES = [64, 24, 16, 10]
-COPIES, EPOCHS, SEED = 20, 20, 2
+COPIES, EPOCHS = 20, 20
+SEED = 13  # of the seeds 0 to 13 the one that reads drawings by mouse best; no test digit chose it
 # Numbers are written in ten thousandths, as integers: short, and equal on every machine.
 UNIT = 10_000
 SHOWN = 15  # so many test digits are shown, and with them all that the network gets wrong
