@@ -11,6 +11,7 @@ FILES = (
     "chapters",
     "course_pages",
     "external_names",
+    "figure_pages",
     "identity",
     "interactive",
     "mentions",
