@@ -1,7 +1,7 @@
 """Takes the text out of the built HTML pages, for the editions that are one file: PDF and EPUB.
 
 Both are made of the same pages as the book on the web, so they say the same. What only works there
-is left out or opened: buttons, tabs and folded boxes; of a figure that moves stays its description.
+is left out or opened: buttons, tabs and folded boxes; for a figure that moves stands a picture.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def article(html: Path, page: Page) -> Tag:
     for tag in found.select(_LEFT_OUT):
         tag.decompose()
     for tag in found.find_all("noscript"):
-        opening = tag.find("p")
+        opening = tag.find("p", class_="moves")
         if isinstance(opening, Tag):
-            opening.string = "On the web this figure can be moved. What it shows:"
+            opening.string = "On the web this figure can be moved."
         tag.unwrap()
     for tag in found.find_all("details"):
         tag["open"] = "open"

@@ -78,7 +78,7 @@ def stage(source: Path, root: str, name: str, alt: str) -> str:
         still = f"<p>{alt}</p>"
     return (
         f'<div class="stage" data-figure="{escape(name, quote=True)}"><noscript>{still}'
-        "<p>This figure moves where scripts may run.</p></noscript></div>"
+        '<p class="moves">This figure moves where scripts may run.</p></noscript></div>'
     )
 
 
