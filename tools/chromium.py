@@ -29,7 +29,8 @@ _SWITCHES = (
 _SETTLED = """
 const done = arguments[0];
 const math = () => window.MathJax?.startup?.promise;
-const pictures = () => Promise.all([...document.images].map(image => image.decode().catch(() => 0)));
+const pictures = () =>
+  Promise.all([...document.images].map(image => image.decode().catch(() => 0)));
 const wait = () => document.readyState === "complete"
   ? Promise.all([math(), pictures(), document.fonts.ready]).then(() => setTimeout(done, 100))
   : setTimeout(wait, 50);
@@ -101,10 +102,14 @@ def chromium() -> Iterator[Tab]:
     FileNotFoundError
         If it is not installed, or its driver is not.
     """
-    found = [shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")]
+    found = [
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    ]
     if None in found:
         raise FileNotFoundError(
-            "Chromium or its driver is not installed. On Debian: apt install chromium chromium-driver"
+            "Chromium or its driver is not installed. "
+            "On Debian: apt install chromium chromium-driver"
         )
     options = webdriver.ChromeOptions()
     options.binary_location = str(found[0])

@@ -7,8 +7,9 @@ import re
 from tests.book.book_files import BOOK
 from tests.book.figure_places import SCRIPTS, places
 
-# Not figures: what all of them share, and what some do, who name it in their option `data`.
-ALL_SHARE = {"drawing", "figure"}
+# Not figures: what all of them share, on their own page too, and what some do, who name it in their
+# option `data`.
+ALL_SHARE = {"drawing", "figure", "alone"}
 SOME_SHARE = {"plane", "digits"}
 
 

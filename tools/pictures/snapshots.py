@@ -58,7 +58,7 @@ def sentence(tab: Tab, html: Path, name: str) -> str:
 
 
 def compact(png: bytes, said: str) -> bytes:
-    """Return a picture with as many colours as a drawing needs, and what it says as its description."""
+    """Return a picture with as many colours as a drawing needs, and what it says in its head."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     few = picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     about = PngImagePlugin.PngInfo()

@@ -1,4 +1,4 @@
-"""Writes each interactive figure as a page of its own, ``figures/NAME.html``, to be shown in others.
+"""Writes each interactive figure as a page of its own, ``figures/NAME.html``, for frames.
 
 Such a page has the figure, its caption and its scripts, and nothing of the book's theme, so that a
 notebook can show it in a frame. It is light or dark as the reader's system is, and tells the page

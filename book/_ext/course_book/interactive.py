@@ -58,7 +58,7 @@ class Interactive(SphinxDirective):
 
 
 def stage(source: Path, root: str, name: str, alt: str) -> str:
-    """Return the HTML of the place of a figure; without a script a picture or the words stand there.
+    """Return the HTML of the place of a figure, with what stands there where no script runs.
 
     Parameters
     ----------
