@@ -33,7 +33,7 @@ article.runs-on { break-before: auto; margin-top: 2rem; }
 .part { break-before: page; color: #555; font-size: 1.1rem; margin: 0; }
 .part + article.bd-article { break-before: auto; }
 nav.whole-contents { break-before: page; columns: 2; column-gap: 10mm; }
-nav.whole-contents h1 { column-span: all; }
+nav.whole-contents h1, nav.whole-contents p { column-span: all; margin-top: 1rem; }
 nav.whole-contents ul { padding: 0; } nav.whole-contents li { list-style: none; margin: 0; }
 nav.whole-contents li.of-part { break-after: avoid; font-weight: 600; margin-top: 0.6rem; }
 nav.whole-contents li:not(.of-part) { display: flex; gap: 0.4rem; }
@@ -66,6 +66,9 @@ details summary { list-style: none; } details summary svg { display: none; }
 a { color: #0b5394; text-decoration: none; } mjx-container { overflow: visible !important; }
 mjx-container[display] { margin: 0.5em 0 !important; }
 """
+
+_API = """<p>The reference of all functions and classes is not printed: the book on the web has it,
+and so does <code>help()</code>.</p>"""
 
 
 def assemble(html: Path, pages: list[Page], title: str, author: str) -> str:
@@ -100,7 +103,7 @@ def assemble(html: Path, pages: list[Page], title: str, author: str) -> str:
         f'<meta charset="utf-8"><title>{escape(title)}</title>{"".join(kept)}'
         f"<style>{_STYLE}</style></head><body>"
         f'<section class="cover"><h1>{escape(title)}</h1><p>{escape(author)}</p></section>'
-        f'<nav class="whole-contents"><h1>Contents</h1><ul>{"".join(entries)}</ul></nav>'
+        f'<nav class="whole-contents"><h1>Contents</h1><ul>{"".join(entries)}</ul>{_API}</nav>'
         f"{''.join(body)}</body></html>"
     )
 
