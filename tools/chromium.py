@@ -79,7 +79,9 @@ class Tab:
             "preferCSSPageSize": True,
             "printBackground": True,
             "generateDocumentOutline": True,
-            "generateTaggedPDF": False,  # the structure of each letter would take half of the file
+            # With tags each letter of a formula has some: half of the file, and of no help. The
+            # editions to be read aloud are the web's and the EPUB, with formulas as MathML.
+            "generateTaggedPDF": False,
             "transferMode": "ReturnAsStream",
         }
         stream = self._driver.execute_cdp_cmd("Page.printToPDF", options)["stream"]

@@ -46,7 +46,9 @@ p, ul, ol, dl { margin-bottom: 0.5rem; max-width: none !important; }
 .cell { margin: 0.4rem 0 !important; } .cell_output { margin: 0.2rem 0 0 !important; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 7.6pt;
   line-height: 1.25; margin: 0.2rem 0; padding: 0.3rem 0.5rem; }
-pre { break-inside: auto !important; orphans: 4; widows: 4; }
+div[class*="highlight"] { break-inside: auto !important; display: block !important; }
+table { break-inside: auto !important; }
+pre { orphans: 4; widows: 4; }
 img, figure, tr, div.math, .admonition-title { break-inside: avoid; }
 img { max-width: 112mm !important; max-height: 75mm; height: auto; width: auto; }
 figure, .cell_output figure { margin: 0.5rem auto; } figcaption p { margin: 0.2rem 0 0; }
@@ -60,7 +62,10 @@ details summary { list-style: none; } details summary svg { display: none; }
   padding-bottom: 0.2rem; }
 .sd-card-header, .sd-card-body, .admonition-title { padding: 0.15rem 0.6rem !important; }
 .admonition-title { margin-bottom: 0.2rem; padding-left: 2rem !important; }
-.stage { border: 0 !important; padding: 0 !important; } .stage .moves { font-size: 8.4pt; }
+.stage { border: 0 !important; min-height: 0 !important; padding: 0 !important; }
+.stage .snapshot { display: block; margin: auto; }
+.stage .moves { color: #555; font-size: 8pt; margin: 0; text-align: center !important; }
+.sd-col { break-inside: avoid; }
 .sd-tab-set { display: block; } .sd-tab-set > .sd-tab-content { display: block !important; }
 .tab-name { font-weight: 600; margin: 0.6rem 0 0; }
 a { color: #0b5394; text-decoration: none; } mjx-container { overflow: visible !important; }
