@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from test_every_page import _TOO_WIDE, AXE
+from test_interactive import _USE_ALL
 
 from tests.browser.figures import PAGES
 
@@ -40,6 +41,14 @@ def test_a_figure_alone_is_whole(page: Any, html: Path, name: str, scheme: str) 
     for width in (WIDTH, 390):
         page.resize(width)
         assert page.js(_TOO_WIDE) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_alone_keeps_its_height(page: Any, html: Path, name: str) -> None:
+    """However it is used: a frame that follows would jump."""
+    page.open(address(html, name), width=WIDTH)
+    box = page.driver.find_element("css selector", "[data-figure]")
+    assert page.js(_USE_ALL, box, float(box.rect["height"])) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ Figures.draw_digit = (stage) => {
   const PALE = 0.05; // a layer whose largest gradient is smaller than this is drawn pale
   const empty = () => new Array(64).fill(0);
 
-  stage.room(3, 7);
+  stage.room(3, 6);
   stage.columns(2);
   const digits = Object.fromEntries(Array.from({ length: 10 }, (_, k) => [k, `a ${k}`]));
   const target = stage.select({ key: "target", label: "Signal back, if it were", options: digits, value: "7" });
