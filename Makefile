@@ -16,7 +16,8 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve pdf epub notebooks-zip publish lab notebooks bench api arrows test $(STAGES) clean clean-all
+.PHONY: help book serve pdf epub notebooks-zip publish lab notebooks bench api arrows snapshots test \
+  $(STAGES) clean clean-all
 
 help:  ## print this list
 	@echo "make TARGET    (PYTHON=$(PYTHON), VENV=$(VENV), PORT=$(PORT))"
@@ -62,6 +63,10 @@ api: $(ALL)  ## write the API pages again, after a module was added or renamed
 
 arrows: $(ALL)  ## draw again which part of the package uses which
 	$(BIN)/python -m tools.pictures.arrows
+
+snapshots: $(ALL)  ## take the pictures of the interactive figures again; needs Chromium
+	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+	$(BIN)/python -m tools.pictures.snapshots
 
 test: $(ALL)  ## everything that CI does, in its order; stops at the first failure
 	@set -e; for stage in $(STAGES); do \

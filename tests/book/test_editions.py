@@ -9,7 +9,9 @@ import sys
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import pypdf
 import pytest
 from bs4 import BeautifulSoup
 
@@ -60,20 +62,47 @@ def _article(tmp_path: Path, body: str) -> BeautifulSoup:
 
 
 def test_what_only_works_on_the_web_is_left_out_or_opened(tmp_path: Path) -> None:
-    """Tabs become headings, boxes open, figures that move leave their description."""
+    """Tabs become headings, boxes open, for figures that move stands a picture."""
     text = _article(
         tmp_path,
         '<h1>T<a class="headerlink" href="#t">#</a></h1><button>Copy</button>'
         "<details><summary>Hint</summary>Look.</details>"
         '<div class="sd-tab-set"><input type="radio"><label class="l">By hand</label>'
         '<div class="sd-tab-content">2 + 2</div></div>'
-        '<div class="stage"><noscript><p>Scripts!</p><p>A falling line.</p></noscript></div>',
+        '<div class="stage"><canvas></canvas><noscript><img src="s.png" alt="A falling line.">'
+        '<p class="moves">Scripts!</p></noscript></div>',
     )
-    assert text.find(["button", "input", "noscript"]) is None
+    assert text.find(["button", "input", "noscript", "canvas"]) is None
     assert text.find("details")["open"]
     assert text.select_one("p.tab-name").get_text() == "By hand"
     assert "#" not in text.get_text() and "Scripts!" not in text.get_text()
-    assert "A falling line." in text.get_text()
+    assert text.select_one(".stage img")["alt"] == "A falling line."
+    assert "On the web this figure can be moved." in text.select_one(".stage").get_text()
+
+
+def test_code_that_draws_and_starters_that_were_run_are_left_out(tmp_path: Path) -> None:
+    """Of a folded cell stays what it draws, of an exercise the task; a lone link has no box."""
+    folded = (
+        '<details class="hide above-input"><summary>Show</summary><pre>ax.plot()</pre></details>'
+    )
+    box = (
+        '<details class="sd-dropdown"><summary>Solution</summary><div class="sd-card-body">{}</div>'
+    )
+    text = _article(
+        tmp_path,
+        f'<div class="cell">{folded}<div class="cell_output"><img src="f.png" alt="f"></div></div>'
+        f'<div class="cell" id="glue">{folded}</div>'
+        '<div class="cell tag_exercise"><div class="cell_input"><pre>def f(): ...</pre></div>'
+        '<div class="cell_output"><pre>not yet</pre></div></div>'
+        '<div class="cell"><pre>1 + 1</pre><div class="cell_output"><pre>2</pre></div></div>'
+        + box.format('<p><a href="#s">Solution</a></p></details>')
+        + box.format('<p>See <a href="#s">this</a>.</p></details>'),
+    )
+    said = text.get_text()
+    assert "ax.plot" not in said and "not yet" not in said and text.find(id="glue") is None
+    assert text.find("img")["src"] == "f.png"
+    assert "def f(): ..." in said and "1 + 1" in said and "2" in said
+    assert [a.find_parent("details") is None for a in text.find_all("a")] == [True, False]
 
 
 def test_links_lead_inside_or_become_text(tmp_path: Path) -> None:
@@ -118,15 +147,46 @@ def test_one_page_for_print_has_no_dead_and_no_double_anchor(html: Path, some: l
     assert soup.find("script", src=re.compile("mathjax"))
 
 
-def test_a_chapter_is_printed(html: Path, some: list[Page], tmp_path: Path) -> None:
-    """With pages, and as much in it as the figures alone would take."""
-    target = tmp_path / "book.pdf"
-    pdf.write(html, some[1:2], target)
-    data = target.read_bytes()
-    assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
-    assert len(re.findall(rb"/Type\s*/Page\b", data)) > 10
-    assert len(data) > 300_000
-    assert list(tmp_path.iterdir()) == [target]
+@pytest.fixture(scope="module")
+def printed(html: Path, some: list[Page], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """These pages as a PDF, opened, and the only file that its making left."""
+    target = tmp_path_factory.mktemp("pdf") / "book.pdf"
+    pdf.write(html, some, target)
+    assert list(target.parent.iterdir()) == [target]
+    return pypdf.PdfReader(target)
+
+
+def test_the_contents_say_on_which_page_everything_begins(
+    printed: Any, html: Path, some: list[Page]
+) -> None:
+    """There the heading stands, on the paper that carries that number."""
+    papers = [page.extract_text() for page in printed.pages]
+    numbers = []
+    for page in some:
+        # A title may be broken into lines, here and there; there it is all that comes first.
+        title = r"\s+".join(
+            map(re.escape, built_pages.title(built_pages.article(html, page), page).split())
+        )
+        said = re.search(rf"{title}\s+(\d+)$", papers[1], re.MULTILINE)
+        assert said is not None, page.name
+        numbers.append(int(said[1]))
+        assert re.match(rf"(?:\D*\n)?{said[1]}?\D{{0,40}}?{title}", papers[numbers[-1] - 1])
+    assert numbers == sorted(set(numbers)) and numbers[0] == 3
+
+
+def test_a_chapter_is_printed_with_its_figures(printed: Any) -> None:
+    """The picture of the one that moves, too; and the outline leads to its sections."""
+    first = next(
+        i for i, page in enumerate(printed.pages) if "5.1. What you" in page.extract_text()
+    )
+    chapter = printed.pages[first : first + 20]
+    assert sum(len(page.images) for page in chapter) >= 4
+    widths = {image.image.size[0] for page in chapter for image in page.images}
+    assert 1440 in widths
+    text = "".join(page.extract_text() for page in chapter)
+    assert "On the web this figure can be moved." in text and "not yet" not in text
+    titles = str(printed.outline)
+    assert "5.2. Layers without a bend collapse" in titles
 
 
 def test_an_epub_begins_with_its_kind_and_lists_its_files(epub: Path) -> None:

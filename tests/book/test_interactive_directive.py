@@ -1,4 +1,4 @@
-"""The directive `interactive` in a page, an e-book and LaTeX, and when it is written wrongly."""
+"""The directive `interactive` in a page, alone, in print, and when it is written wrongly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ PAGE = """# Title
 OTHER = "# Other\n\nNothing moves here.\n"
 
 
-def built(folder: Path, builder: str, page: str = PAGE) -> tuple[dict[str, str], str]:
+def built(
+    folder: Path, builder: str, page: str = PAGE, *, picture: bool = True
+) -> tuple[dict[str, str], str]:
     """Build a book of two pages; return the text of all files, and the warnings."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace
@@ -31,11 +33,14 @@ def built(folder: Path, builder: str, page: str = PAGE) -> tuple[dict[str, str],
     scripts = source / "_static" / "interactive"
     scripts.mkdir(parents=True)
     (scripts / "dots.js").write_text("// Dots.\n")
+    if picture:
+        (scripts / "snapshots").mkdir()
+        (scripts / "snapshots" / "dots.png").write_bytes(b"")
     (source / "index.md").write_text(page + "\n```{toctree}\nother\n```\n")
     (source / "other.md").write_text(OTHER)
     conf = (
         f"import sys; sys.path.insert(0, {str(BOOK / '_ext')!r})\n"
-        "extensions = ['myst_parser', 'course_book.interactive']\n"
+        "extensions = ['myst_parser', 'course_book.interactive', 'course_book.figure_pages']\n"
         "numfig = True\nproject = 'p'\nversion = '1'\nhtml_static_path = ['_static']\n"
         # As the book's tool does with every file of _static:
         "html_js_files = ['interactive/dots.js', 'a.js']\n"
@@ -48,8 +53,8 @@ def built(folder: Path, builder: str, page: str = PAGE) -> tuple[dict[str, str],
         app = Sphinx(source, source, out, folder / "trees", builder, status=None, warning=warnings)
         app.build()
     texts = {
-        p.name: p.read_text("utf-8")
-        for p in out.glob("*")
+        p.relative_to(out).as_posix(): p.read_text("utf-8")
+        for p in [*out.glob("*"), *out.glob("figures/*")]
         if p.suffix in (".html", ".tex", ".xhtml", ".txt")
     }
     return texts, warnings.getvalue()
@@ -60,12 +65,14 @@ def scripts_of(page: str) -> list[str]:
     return re.findall(r"_static/interactive/(\w+\.\w+)", page)
 
 
-def test_a_page_has_the_place_the_caption_and_the_words_for_no_script(tmp_path: Path) -> None:
-    """Numbered and named like every figure; the alt text is there if nothing runs."""
+def test_a_page_has_the_place_the_caption_and_a_picture_for_no_script(tmp_path: Path) -> None:
+    """Numbered and named like every figure; the picture says what it shows."""
     texts, warnings = built(tmp_path, "html")
     page = texts["index.html"]
     assert 'data-figure="dots"' in page and 'id="fig-interactive-dots"' in page
-    assert "Dots &amp; &quot;lines&quot;." in re.search(r"<noscript>.*</noscript>", page, re.S)[0]
+    without = re.search(r"<noscript>.*</noscript>", page, re.S)[0]
+    assert 'src="_static/interactive/snapshots/dots.png"' in without
+    assert 'alt="Dots &amp; &quot;lines&quot;."' in without
     assert "<em>dots</em>" in page and page.count("Fig. 1") == 2
     assert warnings == ""
 
@@ -80,6 +87,34 @@ def test_a_figure_on_a_second_page_is_referred_to_by_its_label(tmp_path: Path) -
     assert page.count('data-figure="dots"') == 2 and 'id="fig-again"' in page
     assert 'href="#fig-again"' in page and 'href="#fig-interactive-dots"' in page
     assert warnings == ""
+
+
+def test_a_figure_without_a_picture_yet_has_its_words(tmp_path: Path) -> None:
+    """The picture is taken from the built figure, so the first build is without."""
+    texts, warnings = built(tmp_path, "html", picture=False)
+    for page in (texts["index.html"], texts["figures/dots.html"]):
+        without = re.search(r"<noscript>.*</noscript>", page, re.S)[0]
+        assert "<img" not in without and "<p>Dots &amp; &quot;lines&quot;.</p>" in without
+    assert warnings == ""
+
+
+def test_a_figure_has_a_page_of_its_own(tmp_path: Path) -> None:
+    """One folder down; with its number and caption, in which nothing is a link but that back."""
+    page = built(tmp_path, "html")[0]["figures/dots.html"]
+    assert scripts_of(page) == [
+        "interactive.css", "alone.css", "alone.js", "drawing.js", "figure.js", "dots.js",
+    ]  # fmt: skip
+    assert "<title>Title: a figure to try</title>" in page
+    assert 'src="../_static/interactive/snapshots/dots.png"' in page
+    assert re.findall(r'href="([^"]*#[^"]*)"', page) == ["../index.html#fig-interactive-dots"]
+    assert "Fig. 1" in page and "<em>dots</em>" in page and "mathjax" not in page
+
+
+def test_a_caption_with_a_formula_brings_mathematics(tmp_path: Path) -> None:
+    """And only such a one."""
+    conf = "```{interactive} dots\n:caption: Of {math}`x^2`.\n:alt: Dots.\n```\n"
+    page = built(tmp_path, "html", f"# Title\n\n{conf}")[0]["figures/dots.html"]
+    assert r"\(x^2\)" in page and "mathjax" in page
 
 
 def test_only_pages_with_a_figure_load_scripts(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import re
 from tests.book.book_files import BOOK
 from tests.book.figure_places import SCRIPTS, places
 
-# Not figures: what all of them share, and what some do, who name it in their option `data`.
-ALL_SHARE = {"drawing", "figure"}
-SOME_SHARE = {"plane", "network", "specimens"}
+# Not figures: what all of them share, on their own page too, and what some do, who name it in their
+# option `data`.
+ALL_SHARE = {"drawing", "figure", "alone"}
+SOME_SHARE = {"plane", "network", "specimens", "digits"}
 
 
 def test_every_figure_has_one_place_and_every_place_a_figure() -> None:

@@ -1,7 +1,7 @@
 """Takes the text out of the built HTML pages, for the editions that are one file: PDF and EPUB.
 
 Both are made of the same pages as the book on the web, so they say the same. What only works there
-is left out or opened: buttons, tabs and folded boxes; of a figure that moves stays its description.
+is left out or opened: buttons, tabs and folded boxes; for a figure that moves stands a picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tools.book_source import BOOK, ROOT, Page, pages
 HTML = BOOK / "_build" / "html"
 
 _LEFT_OUT = (
-    "a.headerlink, script, button, .run-here-place, .stage > :not(noscript), link, i.fa-solid"
+    "a.headerlink, script, button, .run-here-place, .stage > :not(noscript), link, i.fa-solid, "
+    # Folded code draws figures; starters of exercises are checked before anybody wrote a line.
+    "details.hide, .tag_exercise > .cell_output"
 )
 _IDS = ("id", "for", "aria-labelledby", "aria-describedby", "name")
 
@@ -70,12 +72,20 @@ def article(html: Path, page: Page) -> Tag:
     for tag in found.select(_LEFT_OUT):
         tag.decompose()
     for tag in found.find_all("noscript"):
-        opening = tag.find("p")
+        opening = tag.find("p", class_="moves")
         if isinstance(opening, Tag):
-            opening.string = "On the web this figure can be moved. What it shows:"
+            opening.string = "On the web this figure can be moved."
         tag.unwrap()
+    for tag in found.select("div.cell"):
+        if not tag.get_text(strip=True) and not tag.find(["img", "svg"]):
+            tag.decompose()
     for tag in found.find_all("details"):
-        tag["open"] = "open"
+        inside = tag.select_one(".sd-card-body")
+        link = inside and inside.find("a")
+        if inside and link and inside.get_text(strip=True) == link.get_text(strip=True):
+            tag.replace_with(*inside.find_all("p"))  # a link needs no box
+        else:
+            tag["open"] = "open"
     for tabs in found.select(".sd-tab-set"):
         for tag in tabs.find_all("input"):
             tag.decompose()

@@ -17,12 +17,11 @@ from pathlib import Path
 from bs4 import BeautifulSoup, Comment, Tag
 
 from tools.book_source import BOOK, Page, settings
+from tools.chromium import chromium
 from tools.editions import built_pages
 from tools.editions.built_pages import article, formulas, redirect
-from tools.editions.chromium import chromium
 
 TARGET = BOOK / "_build" / "course.epub"
-LONGEST_S = 900
 
 # Nothing is fetched; the page is opened from the disk, and its text is read back.
 _CONVERT = """<!DOCTYPE html><meta charset="utf-8"><script id="tex" type="application/json">{tex}
@@ -30,7 +29,7 @@ _CONVERT = """<!DOCTYPE html><meta charset="utf-8"><script id="tex" type="applic
   MathJax.startup.defaultReady();
   const done = JSON.parse(document.getElementById("tex").textContent)
     .map(([tex, display]) => MathJax.tex2mml(tex, {{display}}));
-  document.documentElement.textContent = JSON.stringify(done);
+  window.made = done;
 }}}}}};</script><script src="{mathjax}"></script>"""
 
 _STYLE = """body { font-family: serif; line-height: 1.4; margin: 0 3%; }
@@ -88,11 +87,9 @@ def mathml(html: Path, tex: list[tuple[str, bool]]) -> list[str]:
         page = Path(folder) / "convert.html"
         text = json.dumps(tex).replace("<", "\\u003c")
         page.write_text(_CONVERT.format(tex=text, mathjax=script), encoding="utf-8")
-        dump = chromium(
-            "--dump-dom", "--virtual-time-budget=60000", page.as_uri(), seconds=LONGEST_S
-        )
-    said = BeautifulSoup(dump, "html.parser").get_text()
-    found: list[str] = json.loads(said)
+        with chromium() as tab:
+            tab.open(page)
+            found: list[str] = tab.js("return window.made")
     return found
 
 

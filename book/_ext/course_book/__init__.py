@@ -12,6 +12,7 @@ FILES = (
     "chapters",
     "course_pages",
     "external_names",
+    "figure_pages",
     "figures",
     "folds",
     "identity",

@@ -1,7 +1,8 @@
 """Interactive figures: the directive ``interactive``, and their scripts on the pages that use them.
 
 A figure is the file ``_static/interactive/NAME.js``. It runs in the reader's browser without a
-kernel and without a network; where no script runs (print, e-book), its ``alt`` text stands instead.
+kernel and without a network; where no script runs (print, e-book), a picture of it stands instead,
+``_static/interactive/snapshots/NAME.png``, or its ``alt`` text where nothing but text can be.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.osutil import relative_uri
 
 FOLDER = "interactive"
 
@@ -59,16 +61,38 @@ class Interactive(SphinxDirective):
         return [figure, *messages]
 
 
-def _html(self: Any, node: nodes.Element) -> None:
-    alt = f"<p>{escape(node['alt'])}</p>"
-    if self.builder.format != "html" or self.builder.name == "epub":
-        self.body.append(alt)
+def stage(source: Path, root: str, name: str, alt: str) -> str:
+    """Return the HTML of the place of a figure, with what stands there where no script runs.
+
+    Parameters
+    ----------
+    source : Path
+        The folder of the book. Its picture is made after the figure (``make snapshots``), so a new
+        figure has none.
+    root : str
+        The way from the page to the first page of the built book, such as ``../``.
+    name, alt : str
+        The figure, and what it shows.
+    """
+    picture = f"_static/{FOLDER}/snapshots/{name}.png"
+    alt = escape(alt, quote=True)
+    if (source / picture).is_file():
+        still = f'<img class="snapshot" src="{root}{picture}" alt="{alt}" width="720" />'
     else:
-        name = escape(node["name"], quote=True)
-        self.body.append(
-            f'<div class="stage" data-figure="{name}"><noscript>'
-            f"<p>This figure moves where scripts may run.</p>{alt}</noscript></div>"
-        )
+        still = f"<p>{alt}</p>"
+    return (
+        f'<div class="stage" data-figure="{escape(name, quote=True)}"><noscript>{still}'
+        '<p class="moves">This figure moves where scripts may run.</p></noscript></div>'
+    )
+
+
+def _html(self: Any, node: nodes.Element) -> None:
+    if self.builder.format != "html" or self.builder.name == "epub":
+        self.body.append(f"<p>{escape(node['alt'])}</p>")
+    else:
+        here = self.builder.get_target_uri(self.builder.current_docname)
+        root = relative_uri(here, "index.html").removesuffix("index.html")
+        self.body.append(stage(Path(self.builder.srcdir), root, node["name"], node["alt"]))
     raise nodes.SkipNode
 
 
@@ -95,12 +119,16 @@ def _not_everywhere(app: Any, config: Any) -> None:
         ]
 
 
+def needed(places: list[interactive]) -> list[str]:
+    """Return the scripts of figures, in the order in which they need each other."""
+    return ["drawing", "figure", *dict.fromkeys(s for place in places for s in place["scripts"])]
+
+
 def _page(app: Any, name: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     places = list(doctree.findall(interactive)) if doctree is not None else []
     if not places or app.builder.name == "epub":
         return
-    scripts = ["drawing", "figure", *dict.fromkeys(s for place in places for s in place["scripts"])]
-    for script in scripts:
+    for script in needed(places):
         app.add_js_file(f"{FOLDER}/{script}.js", loading_method="defer")
     app.add_css_file(f"{FOLDER}/interactive.css")
 
