@@ -50,7 +50,8 @@ div[class*="highlight"] { break-inside: auto !important; display: block !importa
 table { break-inside: auto !important; }
 pre { orphans: 4; widows: 4; }
 img, figure, tr, div.math, .admonition-title { break-inside: avoid; }
-img, .drawing svg { max-width: 112mm !important; max-height: 75mm; height: auto; width: auto; min-width: 0 !important; }
+img, .drawing svg { max-width: 112mm !important; max-height: 75mm; height: auto; width: auto;
+  min-width: 0 !important; }
 .drawing { break-inside: avoid; overflow: visible; }
 figure, .cell_output figure { margin: 0.5rem auto; } figcaption p { margin: 0.2rem 0 0; }
 figcaption, .caption-text { font-size: 8.6pt; }

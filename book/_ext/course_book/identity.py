@@ -72,6 +72,8 @@ def _options(app: Any, config: Any) -> None:
     options = config.html_theme_options
     options["logo"] = {**LOGO, "alt_text": "First page:", "text": config.html_title}
     config.html_baseurl = site(settings(config))
+    # It would hand out the source of a page, in which only Sphinx sees formulas and references.
+    options["use_download_button"] = False
 
 
 def setup(app: Any) -> None:
