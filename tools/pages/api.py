@@ -7,6 +7,7 @@ A test compares what this would write with what is there.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,10 @@ The pages are made from the docstrings, so what they say about shapes, formulas 
 
 
 def modules(package: Path) -> dict[str, str]:
-    """Return the first sentence of each public module by its dotted name; a folder stands first."""
+    """Return the first sentence of each public module by its dotted name; a folder stands first.
+
+    As Markdown, which writes a formula in another way than a docstring does.
+    """
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = list(path.relative_to(package.parent).with_suffix("").parts)
@@ -88,7 +92,8 @@ def modules(package: Path) -> dict[str, str]:
             parts.pop()
         if not any(part.startswith("_") for part in parts):
             docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found[".".join(parts)] = docstring.split("\n\n")[0].replace("\n", " ")
+            sentence = docstring.split("\n\n")[0].replace("\n", " ")
+            found[".".join(parts)] = re.sub(r":math:`([^`]+)`", r"$\1$", sentence)
     return dict(sorted(found.items()))
 
 

@@ -69,7 +69,18 @@ window.BookSearch = (() => {
     // {found: places in order, asked: what was looked for, read: [[word, the one it was taken for], ...],
     //  unknown: words that the book does not have, perhaps: the query with words that it has}
     search(query) {
-      const { units, read, unknown, perhaps } = this.#units(query);
+      const { units, ...answer } = this.#ask(query, true);
+      // Words that mean something together may also stand apart.
+      if (answer.found.length < BookSearch.FEW && units.some(({ typed }) => typed.length > 1)) {
+        const apart = this.#ask(query, false);
+        answer.found = [...new Set([...answer.found, ...apart.found])];
+        answer.asked.push(...apart.asked);
+      }
+      return answer;
+    }
+
+    #ask(query, together) {
+      const { units, read, unknown, perhaps } = this.#units(query, together);
       const scores = new Map();
       const has = new Map();
       for (const unit of units) this.#score(unit, scores, has);
@@ -86,7 +97,7 @@ window.BookSearch = (() => {
         .filter(({ count }) => count >= least)
         .sort((a, b) => b.count - a.count || b.score - a.score || a.place.id - b.place.id)
         .map(({ place }) => place);
-      return { found, asked, read, unknown, perhaps };
+      return { units, found, asked, read, unknown, perhaps };
     }
 
     // How much a place counts beside the words in it. A name of the package is looked for in the API.
@@ -103,12 +114,12 @@ window.BookSearch = (() => {
     }
 
     // What each word of a query stands for. A unit is a word, or several that mean something together.
-    #units(query) {
+    #units(query, together) {
       const parts = SearchWords.parts(query, (stem) => this.postings.has(stem));
       const [units, read, unknown] = [[], [], []];
       for (let i = 0; i < parts.length; ) {
         let unit = null;
-        for (let length = Math.min(4, parts.length - i); !unit && length > 1; length--) {
+        for (let length = together ? Math.min(4, parts.length - i) : 1; !unit && length > 1; length--) {
           unit = this.#together(parts.slice(i, i + length));
         }
         unit ??= this.#alone(parts[i], i === parts.length - 1, read, unknown);
