@@ -52,7 +52,9 @@ class Interactive(SphinxDirective):
         text, messages = self.state.inline_text(self.options["caption"], self.lineno)
         figure = nodes.figure("", place, nodes.caption("", "", *text), classes=["interactive"])
         self.set_source_info(figure)
+        # The anchor is the label; left to docutils it would have no underscores.
         figure["names"].append(f"fig-interactive-{name}")
+        figure["ids"].append(f"fig-interactive-{name}")
         self.state.document.note_explicit_target(figure, figure)
         return [figure, *messages]
 
