@@ -190,6 +190,13 @@ def test_a_chapter_is_printed_with_its_figures(printed: Any) -> None:
     assert "5.2. Layers without a bend collapse" in str(printed.outline)
 
 
+def test_the_tags_of_single_letters_are_not_in_the_file(printed: Any) -> None:
+    """They would be half of it. Links inside are."""
+    assert "/StructTreeRoot" not in printed.trailer["/Root"]
+    lead = [link.get_object() for page in printed.pages for link in page.get("/Annots", [])]
+    assert any("chapters-activations" in str(link.get("/Dest")) for link in lead)
+
+
 def test_an_epub_begins_with_its_kind_and_lists_its_files(epub: Path) -> None:
     """As the standard asks for; nothing is in it that the list does not name."""
     with zipfile.ZipFile(epub) as archive:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from bs4 import BeautifulSoup
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 
 from tools.book_source import BOOK, Page, settings
 from tools.chromium import chromium
@@ -153,6 +153,26 @@ def places(pdf: bytes) -> dict[str, int]:
     return found
 
 
+def without_tags(pdf: bytes) -> bytes:
+    """Return a printed page with its outline and links, but without the tags of its structure.
+
+    Each letter of a formula has some: half of the file, and of no help to a listener. The editions
+    to be read aloud are the web's and the EPUB, with formulas as MathML.
+    """
+    reader = PdfReader(io.BytesIO(pdf))
+    root = reader.trailer["/Root"]
+    for key in ("/StructTreeRoot", "/MarkInfo"):
+        root.pop(key, None)
+    items = [root["/Outlines"]]
+    while items:
+        item = items.pop().get_object()
+        item.pop("/SE", None)
+        items += [item[key] for key in ("/First", "/Next") if key in item]
+    file = io.BytesIO()
+    PdfWriter(clone_from=reader).write(file)  # what nothing refers to any more is left behind
+    return file.getvalue()
+
+
 def write(html: Path, pages: list[Page], target: Path) -> None:
     """Print these pages of the built book: once to see where each begins, then with that said."""
     config = settings()
@@ -164,7 +184,7 @@ def write(html: Path, pages: list[Page], target: Path) -> None:
         tab.open(whole)
         numbers = places(tab.pdf())
         tab.js(_NUMBER, {page.slug: numbers[page.slug] for page in pages})
-        target.write_bytes(tab.pdf())
+        target.write_bytes(without_tags(tab.pdf()))
     whole.unlink()
 
 
