@@ -79,9 +79,7 @@ class Tab:
             "preferCSSPageSize": True,
             "printBackground": True,
             "generateDocumentOutline": True,
-            # With tags each letter of a formula has some: half of the file, and of no help. The
-            # editions to be read aloud are the web's and the EPUB, with formulas as MathML.
-            "generateTaggedPDF": False,
+            "generateTaggedPDF": True,  # without it there is no outline either
             "transferMode": "ReturnAsStream",
         }
         stream = self._driver.execute_cdp_cmd("Page.printToPDF", options)["stream"]

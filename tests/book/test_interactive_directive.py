@@ -32,7 +32,8 @@ def built(
     source = folder / "source"
     scripts = source / "_static" / "interactive"
     scripts.mkdir(parents=True)
-    (scripts / "dots.js").write_text("// Dots.\n")
+    for name in ("dots", "two_dots"):
+        (scripts / f"{name}.js").write_text("// Dots.\n")
     if picture:
         (scripts / "snapshots").mkdir()
         (scripts / "snapshots" / "dots.png").write_bytes(b"")
@@ -124,6 +125,14 @@ def test_only_pages_with_a_figure_load_scripts(tmp_path: Path) -> None:
     assert scripts_of(texts["index.html"]) == expected
     assert scripts_of(texts["other.html"]) == []
     assert "_static/a.js" in texts["other.html"]
+
+
+def test_the_anchor_is_the_label(tmp_path: Path) -> None:
+    """Also of a name with an underscore, which other programs look up by its label."""
+    page = PAGE.replace("interactive} dots", "interactive} two_dots").replace("-dots", "-two_dots")
+    texts, warnings = built(tmp_path, "html", page)
+    assert 'id="fig-interactive-two_dots"' in texts["index.html"]
+    assert 'href="#fig-interactive-two_dots"' in texts["index.html"] and warnings == ""
 
 
 @pytest.mark.parametrize("builder", ["latex", "text", "epub"])

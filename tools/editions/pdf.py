@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from bs4 import BeautifulSoup
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 
 from tools.book_source import BOOK, Page, settings
 from tools.chromium import chromium
@@ -21,11 +21,11 @@ from tools.editions.built_pages import article, redirect, with_prefix
 TARGET = BOOK / "_build" / "course.pdf"
 
 _STYLE = """
-@page { size: A4; margin: 15mm 20mm 16mm;
+@page { size: A4; margin: 13mm 19mm 15mm;
   @bottom-center { content: counter(page); font: 8pt sans-serif; color: #555; } }
 @page :first { @bottom-center { content: ""; } }
-html { font-size: 9.6pt; scroll-padding: 0; }
-html, body { background: #fff; height: auto; line-height: 1.38; overflow: visible; }
+html { font-size: 9.3pt; scroll-padding: 0; }
+html, body { background: #fff; height: auto; line-height: 1.36; overflow: visible; }
 article.bd-article { break-before: page; padding: 0; }
 article.runs-on { break-before: auto; margin-top: 2rem; }
 .cover { text-align: center; padding-top: 30%; }
@@ -44,13 +44,13 @@ h1 { font-size: 1.9rem; margin: 0 0 0.8rem; } h2 { font-size: 1.4rem; margin: 1.
 h3 { font-size: 1.15rem; margin: 1rem 0 0.4rem; }
 p, ul, ol, dl { margin-bottom: 0.5rem; max-width: none !important; }
 .cell { margin: 0.4rem 0 !important; } .cell_output { margin: 0.2rem 0 0 !important; }
-pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 7.6pt;
-  line-height: 1.25; margin: 0.2rem 0; padding: 0.3rem 0.5rem; }
+pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 7.4pt;
+  line-height: 1.2; margin: 0.2rem 0; padding: 0.3rem 0.5rem; }
 div[class*="highlight"] { break-inside: auto !important; display: block !important; }
 table { break-inside: auto !important; }
 pre { orphans: 4; widows: 4; }
 img, figure, tr, div.math, .admonition-title { break-inside: avoid; }
-img, .drawing svg { max-width: 112mm !important; max-height: 75mm; height: auto; width: auto;
+img, .drawing svg { max-width: 105mm !important; max-height: 66mm; height: auto; width: auto;
   min-width: 0 !important; }
 .drawing { break-inside: avoid; overflow: visible; }
 figure, .cell_output figure { margin: 0.5rem auto; } figcaption p { margin: 0.2rem 0 0; }
@@ -155,6 +155,26 @@ def places(pdf: bytes) -> dict[str, int]:
     return found
 
 
+def without_tags(pdf: bytes) -> bytes:
+    """Return a printed page with its outline and links, but without the tags of its structure.
+
+    Each letter of a formula has some: half of the file, and of no help to a listener. The editions
+    to be read aloud are the web's and the EPUB, with formulas as MathML.
+    """
+    reader = PdfReader(io.BytesIO(pdf))
+    root = reader.trailer["/Root"]
+    for key in ("/StructTreeRoot", "/MarkInfo"):
+        root.pop(key, None)
+    items = [root["/Outlines"]]
+    while items:
+        item = items.pop().get_object()
+        item.pop("/SE", None)
+        items += [item[key] for key in ("/First", "/Next") if key in item]
+    file = io.BytesIO()
+    PdfWriter(clone_from=reader).write(file)  # what nothing refers to any more is left behind
+    return file.getvalue()
+
+
 def write(html: Path, pages: list[Page], target: Path) -> None:
     """Print these pages of the built book: once to see where each begins, then with that said."""
     config = settings()
@@ -166,7 +186,7 @@ def write(html: Path, pages: list[Page], target: Path) -> None:
         tab.open(whole)
         numbers = places(tab.pdf())
         tab.js(_NUMBER, {page.slug: numbers[page.slug] for page in pages})
-        target.write_bytes(tab.pdf())
+        target.write_bytes(without_tags(tab.pdf()))
     whole.unlink()
 
 
