@@ -38,11 +38,12 @@
     notebook.content.widgets[index].editor.focus();
   }
 
-  // .../tree/chapters/losses.ipynb#losses-ex-01, by which a page leads here. JupyterLab writes the
-  // same as #cell-id=losses-ex-01, on which the scroll spy of the book's theme stumbles.
+  // .../tree/chapters/losses.ipynb#cell-losses-ex-01, by which a page leads here. JupyterLab's own
+  // way, #cell-id=losses-ex-01, is no selector, as the scroll spy of the book's theme takes it to be.
   function fromAddress(app, { pathname, hash }) {
     const [, path] = /\/tree\/(.+)$/.exec(pathname) ?? [];
-    if (path && hash) open(app, decodeURIComponent(path), decodeURIComponent(hash.slice(1)));
+    const [, cell] = /^#cell-(.+)$/.exec(hash) ?? [];
+    if (path && cell) open(app, decodeURIComponent(path), decodeURIComponent(cell));
   }
 
   // JupyterLab gives each link to another page a tab of its own that knows nothing of this one.
