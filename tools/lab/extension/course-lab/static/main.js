@@ -6,15 +6,16 @@
 
 (() => {
   const [LAB, BOOK] = ["course-lab", "course-book"]; // the names of the tabs; tools/lab/page.js has them too
-  const prepared = new WeakSet(); // kernels in which the first code cell has been run here
+  const prepared = new Set(); // kernels in which the first code cell has been run, by their ids
 
   // What an exercise needs is imported in the first code cell of its notebook.
   async function prepare(app, notebook) {
     await notebook.sessionContext.ready;
     const kernel = notebook.sessionContext.session?.kernel;
     const first = notebook.content.widgets.findIndex((cell) => cell.model.type === "code");
-    if (!kernel || first < 0 || prepared.has(kernel)) return;
-    prepared.add(kernel);
+    if (!kernel || first < 0 || prepared.has(kernel.id)) return;
+    prepared.add(kernel.id);
+    kernel.statusChanged.connect((_, status) => status.endsWith("restarting") && prepared.delete(kernel.id));
     notebook.content.activeCellIndex = first;
     app.commands.execute("notebook:run-cell");
   }
