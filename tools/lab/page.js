@@ -18,7 +18,7 @@
   }
 
   function link(button) {
-    const place = button.dataset.cell ? `#${button.dataset.cell}` : "";
+    const place = button.dataset.cell ? `#cell-${button.dataset.cell}` : "";
     const made = document.createElement("a");
     made.className = button.className;
     made.textContent = button.textContent;

@@ -15,6 +15,9 @@ from typing import Any
 
 from docutils import nodes
 
+from .address import launchers, repository
+from .identity import settings
+
 BOX = "run-here"
 _WORDS = {"chapters": "Run this chapter", "solutions": "Run these solutions"}
 
@@ -34,31 +37,6 @@ def anchor(exercise: str) -> str:
     return f"ex-{exercise}".replace(".", "-").replace("_", "-")
 
 
-def elsewhere(options: dict[str, Any], notebook: str) -> dict[str, str]:
-    """Return where a notebook can be run without installing it; nowhere without an address.
-
-    Examples
-    --------
-    >>> where = {"binderhub_url": "https://mybinder.org"}
-    >>> theme = {"repository_url": "https://github.com/me/course", "launch_buttons": where}
-    >>> elsewhere(theme, "a.ipynb")
-    {'Binder': 'https://mybinder.org/v2/gh/me/course/main?urlpath=lab/tree/book/a.ipynb'}
-    >>> elsewhere(theme | {"launch_buttons": {}}, "a.ipynb")
-    {}
-    """
-    where = options.get("launch_buttons") or {}
-    project = options.get("repository_url", "").rstrip("/").removeprefix("https://github.com/")
-    branch = options.get("repository_branch") or "main"
-    path = f"{options.get('path_to_docs') or 'book'}/{notebook}"
-    found = {}
-    if where.get("binderhub_url"):
-        tree = f"{project}/{branch}?urlpath=lab/tree/{path}"
-        found["Binder"] = f"{where['binderhub_url']}/v2/gh/{tree}"
-    if where.get("colab_url"):
-        found["Colab"] = f"{where['colab_url']}/github/{project}/blob/{branch}/{path}"
-    return found
-
-
 def button(text: str, notebook: str, cell: str = "", exercise: str = "") -> str:
     """Return the HTML of a button; it opens the box without any script."""
     data = {"notebook": notebook, "cell": cell, "exercise": exercise}
@@ -66,16 +44,31 @@ def button(text: str, notebook: str, cell: str = "", exercise: str = "") -> str:
     return f'<button type="button" class="run-here" popovertarget="{BOX}"{given}>{text}</button>'
 
 
-def box(links: dict[str, str], project: str = "") -> str:
-    """Return the HTML of the box that says how a page is run."""
-    there = f' The folder is at <a href="{escape(project)}">{escape(project)}</a>.' if links else ""
-    online = " or ".join(f'<a href="{escape(url)}">{name}</a>' for name, url in links.items())
+def box(repository: str, launchers: dict[str, str]) -> str:
+    """Return the HTML of the box that says how a page is run.
+
+    Parameters
+    ----------
+    repository : str
+        Where the project is, or an empty text.
+    launchers : dict of str to str
+        Addresses that open the notebook elsewhere, by their names.
+
+    Examples
+    --------
+    >>> "Without installing" in box("", {})
+    False
+    >>> "Without installing anything: <a" in box("", {"Colab": "x"})
+    True
+    """
+    there = f'<a href="{escape(repository)}">The folder is here.</a>' if repository else ""
+    online = " or ".join(f'<a href="{escape(url)}">{name}</a>' for name, url in launchers.items())
     return (
         f'<div id="{BOX}" popover role="dialog" aria-labelledby="{BOX}-title">'
         f'<p id="{BOX}-title">Run it on your machine</p>'
         "<p>In the folder of the course, type</p><p><code>make lab</code></p>"
-        "<p>It opens the notebooks in JupyterLab, and this book with them. There this button opens "
-        f"the notebook at this very place. It needs make and Python 3.11 or newer.{there}</p>"
+        "<p>It opens the notebooks in JupyterLab, and this book with them. There this button leads "
+        f"to this very place in the notebook. It needs make and Python 3.11 or newer. {there}</p>"
         + (f"<p>Without installing anything: {online}.</p>" if online else "")
         + f'<button type="button" popovertarget="{BOX}" popovertargetaction="hide" autofocus>'
         "Close</button></div>"
@@ -115,10 +108,10 @@ def _html(self: Any, node: nodes.Element) -> None:
     if "cell" in node:
         self.body.append(f'<div class="run-here-place">{made}</div>')
     else:
-        options = self.builder.config.html_theme_options
-        links = elsewhere(options, node["notebook"])
+        config = settings(self.builder.config)
+        links = launchers(config, node["notebook"].removesuffix(".ipynb"))
         count = '<span class="run-here-count" role="status"></span>'
-        made += f"{count}{box(links, options.get('repository_url', ''))}"
+        made += f"{count}{box(repository(config), links)}"
         self.body.append(f'<div class="run-here-place top">{made}</div>')
     raise nodes.SkipNode
 

@@ -6,15 +6,16 @@
 
 (() => {
   const [LAB, BOOK] = ["course-lab", "course-book"]; // the names of the tabs; tools/lab/page.js has them too
-  const prepared = new WeakSet(); // kernels in which the first code cell has been run here
+  const prepared = new Set(); // kernels in which the first code cell has been run, by their ids
 
   // What an exercise needs is imported in the first code cell of its notebook.
   async function prepare(app, notebook) {
     await notebook.sessionContext.ready;
     const kernel = notebook.sessionContext.session?.kernel;
     const first = notebook.content.widgets.findIndex((cell) => cell.model.type === "code");
-    if (!kernel || first < 0 || prepared.has(kernel)) return;
-    prepared.add(kernel);
+    if (!kernel || first < 0 || prepared.has(kernel.id)) return;
+    prepared.add(kernel.id);
+    kernel.statusChanged.connect((_, status) => status.endsWith("restarting") && prepared.delete(kernel.id));
     notebook.content.activeCellIndex = first;
     app.commands.execute("notebook:run-cell");
   }
@@ -38,11 +39,12 @@
     notebook.content.widgets[index].editor.focus();
   }
 
-  // .../tree/chapters/losses.ipynb#losses-ex-01, by which a page leads here. JupyterLab writes the
-  // same as #cell-id=losses-ex-01, on which the scroll spy of the book's theme stumbles.
+  // .../tree/chapters/losses.ipynb#cell-losses-ex-01, by which a page leads here. JupyterLab's own
+  // way, #cell-id=losses-ex-01, is no selector, as the scroll spy of the book's theme takes it to be.
   function fromAddress(app, { pathname, hash }) {
     const [, path] = /\/tree\/(.+)$/.exec(pathname) ?? [];
-    if (path && hash) open(app, decodeURIComponent(path), decodeURIComponent(hash.slice(1)));
+    const [, cell] = /^#cell-(.+)$/.exec(hash) ?? [];
+    if (path && cell) open(app, decodeURIComponent(path), decodeURIComponent(cell));
   }
 
   // JupyterLab gives each link to another page a tab of its own that knows nothing of this one.
