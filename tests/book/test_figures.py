@@ -110,8 +110,8 @@ def test_the_smallest_letter_decides_how_narrow_a_figure_may_become() -> None:
     """7 points of 288 must be 9 pixels: the figure keeps 288 * 9 / 7 pixels, rounded up."""
     svg = _svg(lambda ax: ax.text(0.5, 0.5, "small", fontsize=7))
     figure = figures.Figure(svg, "f")
-    assert min(figure.letters) == pytest.approx(7)
-    assert sorted(set(np.round(figure.letters))) == [7, 11]
+    assert min(figure.sizes) == pytest.approx(7)
+    assert sorted(set(np.round(figure.sizes))) == [7, 11]
     assert "min-width:371px" in figure.html("x")
 
 
@@ -205,6 +205,17 @@ def test_letters_can_be_read_on_every_ground_in_the_dark(ground: str) -> None:
     (letters,) = _letters(html)
     (box,) = (fill for fill in _fills(html, dark=True) if fill != "none")
     assert _contrast(_value(letters, rules), box) > 4.5
+
+
+def test_letters_do_not_take_other_letters_for_their_ground() -> None:
+    """All of them, also those whose shapes stand at an earlier place, have the page's colour."""
+
+    def draw(ax: Any) -> None:
+        for y in np.linspace(0.1, 0.9, 5):
+            ax.text(0.5, y, "again")
+
+    seen = set(_letters(figures.Figure(_svg(draw), "f").html("x")))
+    assert {letter.partition(",")[0] for letter in seen} == {f"var(--000000-{colours.LETTERS[1:]}"}
 
 
 @pytest.mark.parametrize("alpha", [1, 0.25])

@@ -58,7 +58,7 @@ class Figure:
             element.tag = element.tag.rpartition("}")[2]
         self.name = name
         self.dark: dict[str, str] = {}  # variable: its value in the dark
-        self.letters: list[float] = []  # sizes in points
+        self.sizes: list[float] = []  # of the letters, in points
         self.width, self.height = (float(n) for n in self.root.attrib["viewBox"].split()[2:])
         self._grounds: list[Box] = []
         self._shapes: dict[str, Box] = {}  # what is drawn in several places, by its identifier
@@ -81,6 +81,7 @@ class Figure:
             self._grounds += [box] if (box := _image_box(element)) else []
         elif element.tag == "g" and "scale(" in element.get("transform", ""):
             self._letters(element)
+            return  # inside are the shapes of the letters, and no colours
         else:
             style = _style(element)
             self._note_ground(element, style)
@@ -100,7 +101,7 @@ class Figure:
         """Note how large letters are, and choose their colour by what lies below them."""
         size = 100 * float(_SCALE.search(group.attrib["transform"])[1])  # type: ignore[index]
         if any(child.tag == "use" for child in group):
-            self.letters.append(size)
+            self.sizes.append(size)
         style = _style(group)
         colour = style.get("fill", "#000000")
         x, y = _middle(group, size)
@@ -154,7 +155,7 @@ class Figure:
 
     def html(self, alt: str) -> str:
         """Return the figure as a part of a page."""
-        least = math.ceil(SMALLEST / min(self.letters) * self.width) if self.letters else 0
+        least = math.ceil(SMALLEST / min(self.sizes) * self.width) if self.sizes else 0
         inside = "".join(_written(child) for child in self.root)
         dark = "".join(f"{name}:{value};" for name, value in sorted(self.dark.items()))
         ink = self._variable("#000000", in_the_dark("#000000"))
