@@ -47,7 +47,9 @@ def page_faults(page: Path) -> list[str]:
 @cache
 def _soup(page: Path) -> BeautifulSoup:
     text = page.read_text("utf-8")
-    if "_modules" in page.parts:  # the colours of the source: most tags of the book, all of one kind
+    if (
+        "_modules" in page.parts
+    ):  # the colours of the source: most tags of the book, all of one kind
         text = _SPAN.sub("", text)
     return BeautifulSoup(text, "html.parser")
 
