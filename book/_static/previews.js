@@ -47,6 +47,20 @@
     box.style.top = `${top + window.scrollY}px`;
   }
 
+  // A drawing of this page once more: not a copy, whose identifiers would be there twice. Its colours in
+  // the dark are variables with its identifier, which are inherited, but not found from in here.
+  function draw(drawing, source) {
+    const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+    const { width, height } = drawing.viewBox.baseVal;
+    for (const [name, value] of Object.entries({ href: `#${source.id}`, width, height }))
+      use.setAttribute(name, value);
+    const colours = document.createElement("style");
+    const here = `#preview [data-drawing="${source.id}"]`;
+    colours.textContent = source.querySelector("style")?.textContent.replaceAll(`#${source.id}`, here);
+    drawing.append(use);
+    drawing.before(colours);
+  }
+
   async function show(link) {
     const html = (await load())[key(link)];
     if (!html || current !== link) return;
@@ -60,6 +74,11 @@
     }
     link.removeAttribute("title"); // The browser's own tip would cover the preview.
     box.innerHTML = html;
+    for (const drawing of box.querySelectorAll("svg[data-drawing]")) {
+      const source = document.getElementById(drawing.dataset.drawing);
+      if (source) draw(drawing, source);
+      else drawing.remove(); // it is on another page
+    }
     for (const picture of box.querySelectorAll("img")) {
       picture.onload = () => current === link && place(link);
       picture.src = new URL(picture.dataset.src, root);

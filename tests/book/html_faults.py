@@ -20,6 +20,7 @@ _UNWANTED = (
 )
 # In a docstring, on the pages with the source. No run prints it: there a line of code follows.
 _ON_PURPOSE = re.compile(r"Traceback \(most recent call last\):\n\s*\.\.\.\n")
+_SPAN = re.compile(r"</?span\b[^>]*>")
 _WARNING = re.compile(r"\b\w*Warning: ")
 _SOURCES = {"src": ("script", "img", "iframe", "source", "audio", "video"), "data": ("object",)}
 
@@ -45,7 +46,12 @@ def page_faults(page: Path) -> list[str]:
 
 @cache
 def _soup(page: Path) -> BeautifulSoup:
-    return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    text = page.read_text("utf-8")
+    if (
+        "_modules" in page.parts
+    ):  # the colours of the source: most tags of the book, all of one kind
+        text = _SPAN.sub("", text)
+    return BeautifulSoup(text, "html.parser")
 
 
 @cache

@@ -14,7 +14,7 @@ from tests.book.prose import paragraphs
 # Files in which a page may be named, and names that stand for no page: those of tests and examples.
 TEXT = {".cff", ".css", ".ipynb", ".js", ".json", ".md", ".py", ".toml", ".yml"}
 FOLDERS = (".github", "benchmarks", "book", "course_lib", "examples", "tests", "tools")
-MADE_UP = {"chapters/a", "chapters/b", "chapters/gone", "chapters/name"}
+MADE_UP = {*(f"chapters/{name}" for name in ("a", "b", "c", "gone", "my", "name")), "solutions/b"}
 _PAGE = re.compile(r"(?<!\w)(?:chapters|solutions)/\w+")
 
 

@@ -132,8 +132,12 @@ def test_a_link_shows_what_it_leads_to(
     assert words in _preview(page)
     assert link.get_attribute("aria-describedby") == "preview"
     assert not link.get_attribute("title")
-    pictures = "return [...document.querySelectorAll('#preview img')].every(i => i.naturalWidth)"
-    assert _soon(page, pictures)
+    pictures = (
+        "const all = s => [...document.querySelectorAll(`#preview ${s}`)];"
+        "return all('img').every(i => i.naturalWidth) && all('svg use').length"
+        " + all('img').length >= arguments[0] && all('use').every(u => u.getBBox().width > 100)"
+    )
+    assert _soon(page, pictures, int("#fig-" in part))
     inside = page.js(
         "const r = document.querySelector('#preview').getBoundingClientRect();"
         "return r.left >= 0 && r.right <= innerWidth && r.top >= 0 && r.bottom <= innerHeight;"
@@ -143,6 +147,22 @@ def test_a_link_shows_what_it_leads_to(
     assert page.js(_SEEN, "#preview") == 0
     assert link.get_attribute("aria-describedby") is None
     assert page.complaints() == []
+
+
+def test_a_drawing_has_the_same_colours_in_its_preview(page: Any, html: Path) -> None:
+    """In the dark too, where they are variables of the drawing."""
+    name, part, _ = PREVIEWS[4]
+    page.open((html / f"{name}.html").as_uri(), scheme="dark")
+    page.js("arguments[0].focus({focusVisible: true})", _link(page, part))
+    _preview(page)
+    shown, there = page.js(
+        "const shown = document.querySelector('#preview [data-drawing]');"
+        "const there = document.getElementById(shown.dataset.drawing);"
+        "const names = there.outerHTML.match(/--[0-9a-f]{6}-[0-9a-f]{6}/g);"
+        "const values = e => names.map(n => getComputedStyle(e).getPropertyValue(n));"
+        "return [values(shown), values(there)]"
+    )
+    assert shown == there and all(there)
 
 
 def test_a_preview_stays_while_the_mouse_is_on_it_and_goes_with_it(page: Any, html: Path) -> None:

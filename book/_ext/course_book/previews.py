@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ _HREF = re.compile(r'<a\b[^>]*\bclass="reference\b[^>]*\bhref="([^"]*)"')
 # cited, there is nothing to be shown in short.
 _NOT_SHOWN = re.compile(r"^(?:\w+:|//)|\bsolutions/|\b_modules/|#id\d+$")
 _WHOLE = re.compile(r"#equation-|/glossary\.html#term-|/bibliography\.html#id\d+$")
-# No equation, definition, source or figure is longer, in characters of HTML.
+# No equation, definition or source is longer, in characters of HTML.
 _LONGEST = 12_000
 # A heading, perhaps the times of a chapter, and up to two paragraphs that follow at once: in an
 # exercise the first says only how hard it is.
@@ -33,6 +33,8 @@ _OPENING = re.compile(
     r"<p(?: id=[^>]*)?>(?P<first>.*?)</p>(?:\s*<p>(?P<second>.*?)</p>)?",
     re.DOTALL,
 )
+# A picture in a file, or a drawing that is a part of the page (figures.py).
+_PICTURE = re.compile(r'<img\b[^>]*>|(?<=<div class="drawing">)<svg\b[^>]*>')
 _SHORT = 60  # characters of a paragraph that does not say much
 
 
@@ -90,7 +92,7 @@ def excerpt(html: str, anchor: str) -> str | None:
     if kind == "dt":
         return _term(piece) if anchor.startswith("term-") else _signature(piece)
     if kind == "figure":
-        return _figure(piece)
+        return _figure(html[start : html.find("</figure>", start)])
     if anchor.startswith("module-"):
         first = _parsed(piece, "</p>").p
         return f"<code>{anchor.removeprefix('module-')}</code>{_paragraph(first)}"
@@ -127,20 +129,28 @@ def _signature(piece: str) -> str:
     return f"{text}{_paragraph(first)}"
 
 
-def _figure(piece: str) -> str | None:
-    """Return the pictures, addressed from the folder of the book, and the caption."""
-    soup = _parsed(piece, "</figure>")
-    caption = soup.find("figcaption")
-    if not isinstance(caption, Tag):
+def _figure(figure: str) -> str | None:
+    """Return the caption of a figure, and before it its pictures.
+
+    Those in files are addressed from the folder of the book. A drawing is a part of its page, and
+    can be shown there; here stands which one.
+    """
+    head, there, caption = figure.partition("<figcaption>")
+    if not there:
         return None
-    pictures = soup.find_all("img")
-    for picture in pictures:
-        kept = {key: picture[key] for key in ("alt", "class") if picture.has_attr(key)}
+    shown = ""
+    for tag in BeautifulSoup("".join(_PICTURE.findall(head)), "html.parser").find_all(True):
+        if tag.name == "svg":
+            # An HTML parser writes the names of attributes in small letters.
+            size = escape(str(tag["viewbox"]))
+            shown += f'<svg data-drawing="{tag["id"]}" viewBox="{size}" aria-hidden="true"></svg>'
+            continue
+        kept = {key: tag[key] for key in ("alt", "class") if tag.has_attr(key)}
         # Not "src": where the page is in another folder, that would be asked for in vain.
-        source = str(picture["src"]).replace("../", "")
-        picture.attrs = {"data-src": source, **kept}
-    shown = "".join(str(picture) for picture in pictures)
-    return f"{shown}{_without_links(BeautifulSoup(caption.decode_contents(), 'html.parser'))}"
+        tag.attrs = {"data-src": str(tag["src"]).replace("../", ""), **kept}
+        shown += str(tag)
+    text = caption.partition("</figcaption>")[0].strip()
+    return f"{shown}{_without_links(BeautifulSoup(text, 'html.parser'))}"
 
 
 def _opening(piece: str) -> str | None:
