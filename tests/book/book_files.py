@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
@@ -63,6 +66,23 @@ def without(what: str) -> None:
     if "CI" in os.environ:
         pytest.fail(what)
     pytest.skip(what)
+
+
+# Thousands of strokes in a drawing, and a tag for each word of a listing: nine tags in ten.
+_STROKES = re.compile(r"(<svg\b[^>]*>).*?</svg>", re.DOTALL)
+_COLOURS = re.compile(r"</?span\b[^>]*>")
+
+
+@cache
+def parsed(page: Path) -> BeautifulSoup:
+    """Return a built page, of drawings only the frame and of source code only the text.
+
+    Who changes what it returns, takes a copy.
+    """
+    html = _STROKES.sub(r"\1</svg>", page.read_text("utf-8"))
+    return BeautifulSoup(
+        _COLOURS.sub("", html) if "_modules" in page.parts else html, "html.parser"
+    )
 
 
 def built_book() -> Path:

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
+from tests.book.book_files import parsed
+
 # Text that only a failure writes, and what no reader needs (_ext/course_book/page_html.py). A
 # doctest that shows an error on purpose is taken out before.
 _UNWANTED = (
@@ -20,7 +22,6 @@ _UNWANTED = (
 )
 # In a docstring, on the pages with the source. No run prints it: there a line of code follows.
 _ON_PURPOSE = re.compile(r"Traceback \(most recent call last\):\n\s*\.\.\.\n")
-_SPAN = re.compile(r"</?span\b[^>]*>")
 _WARNING = re.compile(r"\b\w*Warning: ")
 _SOURCES = {"src": ("script", "img", "iframe", "source", "audio", "video"), "data": ("object",)}
 
@@ -40,23 +41,13 @@ def scan(folder: Path) -> list[str]:
 
 def page_faults(page: Path) -> list[str]:
     """Return the faults of one page."""
-    soup = _soup(page)
+    soup = parsed(page)
     return [*_link_faults(soup, page), *_markup_faults(soup), *_text_faults(soup)]
 
 
 @cache
-def _soup(page: Path) -> BeautifulSoup:
-    text = page.read_text("utf-8")
-    if (
-        "_modules" in page.parts
-    ):  # the colours of the source: most tags of the book, all of one kind
-        text = _SPAN.sub("", text)
-    return BeautifulSoup(text, "html.parser")
-
-
-@cache
 def _anchors(page: Path) -> frozenset[str]:
-    tags = _soup(page).find_all(True)
+    tags = parsed(page).find_all(True)
     return frozenset(str(tag[key]) for tag in tags for key in ("id", "name") if tag.has_attr(key))
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
-from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+from tests.book.book_files import parsed
 
 # What is not Markdown, in text that is shown: code and formulas are looked at apart.
 _RAW = {
@@ -96,8 +97,7 @@ def anchors(path: Path) -> frozenset[str]:
         cells = nbformat.read(path, as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         return frozenset(_ANCHOR.findall(text))
-    soup = BeautifulSoup(path.read_text("utf-8"), "html.parser")
-    return frozenset(str(tag["id"]) for tag in soup.find_all(id=True))
+    return frozenset(str(tag["id"]) for tag in parsed(path).find_all(id=True))
 
 
 def _tokens(source: str) -> Iterator[Token]:

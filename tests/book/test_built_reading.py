@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 from test_references import ENTRIES, cited
 
-from tests.book.book_files import BOOK, IMAGES, built_book, cells, chapters, contents, extension
+from tests.book.book_files import (
+    BOOK,
+    IMAGES,
+    built_book,
+    cells,
+    chapters,
+    contents,
+    extension,
+    parsed,
+)
 from tests.book.book_files import markdown as text_of
 
 
@@ -21,11 +29,6 @@ from tests.book.book_files import markdown as text_of
 def html() -> Path:
     """The folder of the built book."""
     return built_book()
-
-
-@cache
-def _page(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text("utf-8"), "html.parser")
 
 
 def _plain(text: str) -> str:
@@ -39,7 +42,7 @@ def _plain(text: str) -> str:
 
 def test_the_terms_of_the_glossary_stand_under_their_letters(html: Path) -> None:
     """In order; and the line at the top leads to each letter that there is."""
-    page = _page(html / "reference" / "glossary.html")
+    page = parsed(html / "reference" / "glossary.html")
     letters = page.select("p.letters a")
     headings = page.select("article h2")
     assert len(letters) > 15
@@ -61,7 +64,7 @@ def test_the_terms_of_the_glossary_stand_under_their_letters(html: Path) -> None
 
 
 def _entries(html: Path) -> list[Tag]:
-    return _page(html / "reference" / "bibliography.html").select("div.citation")
+    return parsed(html / "reference" / "bibliography.html").select("div.citation")
 
 
 def _label(entry: Tag) -> str:
@@ -126,7 +129,7 @@ def _source(name: str) -> str:
 @pytest.mark.parametrize("stem", chapters())
 def test_the_imports_are_called_so(html: Path, stem: str) -> None:
     """They are the first code of a chapter."""
-    first = _page(html / "chapters" / f"{stem}.html").select_one("div.cell")
+    first = parsed(html / "chapters" / f"{stem}.html").select_one("div.cell")
     assert first is not None
     fold = first.select_one("details > summary")
     assert fold is not None and not fold.has_attr("aria-label")
@@ -137,7 +140,7 @@ def test_the_imports_are_called_so(html: Path, stem: str) -> None:
 @pytest.mark.parametrize("stem", chapters())
 def test_the_code_of_a_figure_is_folded_below_it(html: Path, stem: str) -> None:
     """As many as there are hidden cells with a figure; no fold is called as myst-nb calls it."""
-    page = _page(html / "chapters" / f"{stem}.html")
+    page = parsed(html / "chapters" / f"{stem}.html")
     drawn = [cell for cell in cells(BOOK / "chapters" / f"{stem}.ipynb", "code") if _draws(cell)]
     found = page.select("div.cell > details.below-figure")
     assert len(found) == len(drawn)
@@ -158,7 +161,7 @@ def _draws(cell: dict[str, Any]) -> bool:
 def test_no_box_holds_nothing_but_a_link(html: Path) -> None:
     """To open it would be a step for nothing."""
     for stem in chapters():
-        for box in _page(html / "chapters" / f"{stem}.html").select("article details"):
+        for box in parsed(html / "chapters" / f"{stem}.html").select("article details"):
             inside = "".join(child.text for child in box.find_all(recursive=False)[1:]).strip()
             assert [inside] != [a.text.strip() for a in box.select("a")], inside
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.book.book_files import BOOK, built_book, cells, contents, markdown
+from tests.book.book_files import BOOK, built_book, cells, contents, markdown, parsed
 from tests.book.html_faults import scan
 
 
@@ -40,7 +40,7 @@ def test_functions_and_classes_of_the_api_link_to_the_chapter_of_their_module(ht
     """Whether their docstring names it or the module's alone does."""
     without, seen = [], 0
     for page in (html / "reference" / "api").rglob("*.html"):
-        soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+        soup = parsed(page)
         for section in soup.select("article section:has(> dl.py)"):
             own = [tag for tag in section.find_all(recursive=False) if tag.name == "p"]
             if not any(tag.select('a[href*="chapters/"]') for tag in own):
@@ -76,7 +76,7 @@ def test_each_page_that_is_a_notebook_can_be_run_and_each_exercise_at_its_starte
 
 def _buttons(page: Path) -> list[tuple[str | None, ...]]:
     """Return where the buttons of a page lead; each opens the one box, which names no nobody."""
-    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    soup = parsed(page)
     found = soup.select("button.run-here")
     boxes = soup.select("#run-here[popover]")
     assert len(boxes) == bool(found)
@@ -87,7 +87,7 @@ def _buttons(page: Path) -> list[tuple[str | None, ...]]:
 def test_no_page_shows_what_an_unsolved_exercise_prints(html: Path) -> None:
     """The notebooks do: there one can act on it."""
     for name in (n for n in contents() if n.startswith("chapters/")):
-        soup = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
+        soup = parsed(html / f"{name}.html")
         assert soup.select(".tag_exercise .cell_output") == []
         assert "run this cell again" not in soup.select_one("article").text
 
@@ -97,7 +97,7 @@ def test_functions_and_classes_of_the_api_link_to_their_source(html: Path) -> No
     seen, wrong = 0, []
     sources: dict[str, BeautifulSoup] = {}
     for page in (html / "reference" / "api").rglob("*.html"):
-        soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
+        soup = parsed(page)
         for sign in soup.select("dl:is(.function, .class, .exception) > dt"):
             module, _, name = str(sign["id"]).rpartition(".")
             file = f"../../_modules/{module.replace('.', '/')}.html"
@@ -105,8 +105,7 @@ def test_functions_and_classes_of_the_api_link_to_their_source(html: Path) -> No
                 wrong.append(f"{sign['id']}: no link to {file}#{name}")
                 continue
             if file not in sources:
-                text = (page.parent / file).read_text("utf-8")
-                sources[file] = BeautifulSoup(text, "html.parser")
+                sources[file] = parsed((page.parent / file).resolve())
             block = sources[file].find(id=name)
             seen += 1
             defined = re.compile(rf"^(?:def|class) {name}\b", re.MULTILINE)

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from tests.book.book_files import BOOK, built_book
+from tests.book.book_files import BOOK, built_book, parsed
 from tests.book.notebook_faults import anchors, code_faults, scan, text_faults
 from tools.book_source import notebooks
 from tools.notebooks import learner
@@ -36,9 +36,8 @@ def lab(html: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@cache
 def _page(html: Path, name: str) -> BeautifulSoup:
-    return BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
+    return parsed(html / f"{name}.html")
 
 
 def _words(text: str) -> str:

@@ -16,6 +16,7 @@ import argparse
 import ast
 import json
 import os
+import struct
 from contextlib import redirect_stdout
 from functools import cached_property
 from io import StringIO
@@ -49,14 +50,17 @@ KERNEL = {
 # In a box: IPython warns of an HTML output that is a frame and nothing else.
 _FRAME = (
     '<div><iframe src="{address}" title="Interactive figure" '
-    'style="width: 100%; height: 560px; border: 0"></iframe></div>'
+    'style="width: 100%; height: {height}px; border: 0"></iframe></div>'
 )
+# Its picture says how high a figure is, when it is 720 pixels wide; then comes the caption.
+_WIDTH, _CAPTION = 720, 150
 
 # Colab has a folder of its own for each notebook: the course is fetched whole, since some chapters
 # read files beside the package. One word a line, so that a long address is no long line.
 _INSTALL = """# Colab starts without the course: fetch and install it. Takes about a minute.
 import importlib.util
 import os
+import struct
 import subprocess
 
 if importlib.util.find_spec("course_lib") is None:
@@ -150,8 +154,11 @@ class Set:
             found[name] = self.notebook(name, source.cells)
         for name in WORDS:
             text = (BOOK / f"{name}.md").read_text("utf-8")
-            parts = [part for part in text.split("\n## ") if part.strip()]
-            cells = [parts[0], *(f"## {part}" for part in parts[1:])]
+            first, *sections = text.split("\n## ")
+            cells = [first]
+            for section in sections:
+                title = section.partition("\n")[0].strip()
+                cells.append(f"{anchor(title.lower().replace(' ', '-'))}\n\n## {section}")
             found[name] = self.notebook(
                 name, [nbformat.v4.new_markdown_cell(cell.strip()) for cell in cells]
             )
@@ -218,7 +225,8 @@ class Set:
         lines = [_caption(label, figure.caption, figure.alt, page)]
         cells = []
         if self.edition == "lab":
-            frame = _FRAME.format(address=f"{self.book}figures/{figure.name}.html")
+            address = f"{self.book}figures/{figure.name}.html"
+            frame = _FRAME.format(address=address, height=_height(_picture(figure.name)))
             code = (
                 f"# The interactive figure {page.figures[label]}\n"
                 "from IPython.display import HTML\n\n"
@@ -228,10 +236,8 @@ class Set:
             shown = nbformat.v4.new_output("execute_result", data, execution_count=0)
             cells.append(_code_cell(code, label, hidden=True, outputs=[shown]))
         else:
-            picture = BOOK / "_static" / "interactive" / "snapshots" / f"{figure.name}.png"
-            if picture.is_file():
-                there = os.path.relpath(f"pictures/{figure.name}.png", Path(name).parent)
-                lines.insert(0, f"![{figure.alt}]({there})\n")
+            there = os.path.relpath(f"pictures/{figure.name}.png", Path(name).parent)
+            lines.insert(0, f"![{figure.alt}]({there})\n")
             if self.book:
                 lines.append(f"\n[Move it, on its page]({self.book}{name}.html#{label})")
         cells.append(nbformat.v4.new_markdown_cell("\n".join(lines), id=f"{label}-caption"))
@@ -269,6 +275,16 @@ class Set:
         entries = sorted((self.bibliography[name], name) for name in cited)
         lines = [f"- {anchor(f'source-{name}')}{entry}" for entry, name in entries]
         return [nbformat.v4.new_markdown_cell("## Sources\n\n" + "\n".join(lines), id="sources")]
+
+
+def _picture(figure: str) -> Path:
+    return BOOK / "_static" / "interactive" / "snapshots" / f"{figure}.png"
+
+
+def _height(picture: Path) -> int:
+    """Return how many pixels a frame needs for the figure of a picture, in PNG."""
+    width, height = struct.unpack(">2I", picture.read_bytes()[16:24])
+    return round(_WIDTH * height / width) + _CAPTION
 
 
 def glued(source: list[nbformat.NotebookNode]) -> dict[str, str]:
@@ -373,7 +389,7 @@ def write(
         written.append(path.relative_to(target))
     if edition != "lab":
         (target / "pictures").mkdir(parents=True, exist_ok=True)
-        for picture in sorted((BOOK / "_static" / "interactive" / "snapshots").glob("*.png")):
+        for picture in sorted(_picture("x").parent.glob("*.png")):
             copy = target / "pictures" / picture.name
             copy.write_bytes(picture.read_bytes())
             written.append(copy.relative_to(target))
