@@ -25,23 +25,28 @@ in <code>losses</code>.</p>
 <div class="cell tag_hide-input"><details class="hide above-input"><summary>Show code</summary>
 <div class="cell_input"><pre>plot()</pre></div></details>
 <div class="cell_output"><pre>seen</pre></div></div>
+<div class="cell tag_hide-input"><details class="hide below-figure"><summary>Code</summary>
+<div class="cell_input"><pre>plot()</pre></div></details></div>
 <table><tr><th>a</th><th>b</th></tr></table>
 <div class="cell tag_exercise"><div class="cell_output"><pre>not yet</pre></div></div>
 </section>
 <section id="summary"><h2>Summary</h2><p>Over<!-- no text -->.</p></section></section></article>
 <footer>foot</footer></html>"""
-_GLOSSARY = """<article><section id="glossary"><h1>Glossary</h1><dl class="glossary">
+_GLOSSARY = """<article><section id="glossary"><h1>Glossary</h1><p class="letters"><a>L</a></p>
+<section id="l"><h2>L</h2><dl class="glossary">
 <dt id="term-loss">loss<a class="headerlink">#</a></dt><dd><p>How wrong. → <a
 href="../chapters/losses.html"><span class="doc">Losses</span></a></p></dd></dl>
-</section></article>"""
+</section></section></article>"""
 _API = """<article><section id="losses"><h1>Losses</h1><section id="id1"><h2>losses</h2>
 <dl class="py class"><dt class="sig sig-object py" id="lib.Loss"><span class="sig-prename
-descclassname">lib.</span><span class="sig-name descname">Loss</span>(f)</dt><dd><p>A loss.</p>
+descclassname">lib.</span><span class="sig-name descname">Loss</span>(f)<a
+href="#"><span class="viewcode-link">[source]</span></a></dt><dd><p>A loss.</p>
 <dl class="py method"><dt class="sig sig-object py" id="lib.Loss.check">check()</dt><dd><p>Say.</p>
 </dd></dl></dd></dl></section></section></article>"""
 _SOURCES = """<article><section id="bibliography"><h1>Bibliography</h1><div id="id1"><div
 class="citation" id="id7"><span class="label">[1]</span><p>A. Author. <em>A long title of a work
-that never ends</em>. Journal, 2000.</p></div></div></section></article>"""
+that never ends</em>. Journal, 2000.</p><p
+class="cited-in">Cited in <a href="#">Losses</a>.</p></div></div></section></article>"""
 _PAGES = {
     "chapters/losses": _CHAPTER,
     "reference/glossary": _GLOSSARY,

@@ -28,8 +28,8 @@ _NOT_USED = ("searchtools.js", "language_data.js", "sphinx_highlight.js")
 
 # Beside the text: numbers, what is drawn, what each page says, drawing code that is folded.
 _SKIPPED = frozenset(
-    "headerlink section-number caption-number eqno label backrefs times stage above-input "
-    "sd-summary-title toctree-wrapper".split()
+    "headerlink section-number caption-number eqno label backrefs cited-in times stage above-input "
+    "below-figure viewcode-link letters sd-summary-title toctree-wrapper".split()
 )
 _NO_TEXT = frozenset(("script", "style", "svg", "noscript"))
 _BLOCKS = frozenset(
@@ -208,6 +208,8 @@ def index(folder: Path, contents: tuple[Page, ...]) -> dict[str, Any]:
         for place in here:
             leads = sorted({numbers[Path(href.partition("#")[0]).stem] for href in place.leads})
             words = place.words()
+            if len(words[0]) == 1:  # a letter of the glossary
+                continue
             found["places"].append([number, kind(page.name, words[0]), place.anchor, *words, leads])
     return found
 
