@@ -14,13 +14,14 @@ from tests.book.book_files import contents
 
 CHAPTERS = [name for name in contents() if name.startswith("chapters/")]
 # What is linked where, each with words of its preview: an equation, a term, a source, a part of the
-# package, a figure and a chapter.
+# package, a drawing, a figure that moves and a chapter.
 PREVIEWS = [
     ("chapters/backpropagation", "#equation-eq-backpropagation-update", "𝜃"),
     ("chapters/losses", "#term-logits", "raw outputs of a classifier"),
     ("chapters/backpropagation", "bibliography.html#id", "Deep learning. MIT Press"),
     ("chapters/activations", "reference/api/", "An activation bends the line"),
     ("chapters/neurons", "#fig-neurons-knobs", "The three knobs of a neuron"),
+    ("chapters/neurons", "#fig-interactive-neuron", "A neuron with a step at"),
     ("chapters/activations", "neurons.html", "Neurons"),
 ]
 _SEEN = """
