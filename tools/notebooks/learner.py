@@ -282,7 +282,7 @@ def _picture(figure: str) -> Path:
 
 
 def _height(picture: Path) -> int:
-    """Return how many pixels a frame needs for the figure of a picture, in PNG, or about so many."""
+    """Return how many pixels a frame needs for the figure of a picture, or about so many."""
     if not picture.is_file():  # of a new figure: the picture is taken from the built page
         return _WIDTH
     width, height = struct.unpack(">2I", picture.read_bytes()[16:24])
