@@ -59,7 +59,8 @@ table { width: 100%; font-size: 8.4pt; }
 td, th { overflow-wrap: anywhere; padding: 0.1rem 0.4rem !important; }
 th { overflow-wrap: normal; }
 .pst-scrollable-table-container, .cell_output, .highlight { overflow: visible !important; }
-details summary { list-style: none; } details summary svg { display: none; }
+details summary { break-after: avoid; list-style: none; }
+.sd-summary-state-marker { display: none !important; }
 .sd-card, .admonition { box-shadow: none !important; margin: 0.5rem 0 !important;
   padding-bottom: 0.2rem; }
 .sd-card-header, .sd-card-body, .admonition-title { padding: 0.15rem 0.6rem !important; }

@@ -50,6 +50,8 @@ def _caption(app: Any, figure: nodes.Element) -> str:
     caption = next(figure.findall(nodes.caption)).deepcopy()
     for link in list(caption.findall(nodes.reference)):
         link.parent.replace(link, link.children)
+    for name in caption.findall(nodes.literal):
+        name["classes"] = []  # it is no reference any more
     text = nodes.paragraph("", "", *caption.children)
     html: str = app.builder.render_partial(text)["fragment"]
     return html.strip().removeprefix("<p>").removesuffix("</p>")
