@@ -59,7 +59,7 @@
     }
   }
 
-  window.name ||= BOOK;
+  if (window === top) window.name ||= BOOK; // not a figure that a notebook shows
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("button.run-here").forEach(link);
     document.querySelector("#run-here")?.remove();
