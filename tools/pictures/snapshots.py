@@ -25,6 +25,7 @@ COLOURS = 128
 STATES: dict[str, dict[str, Any]] = {
     "backprop": {"Next": 20},
     "boundary": {"epoch": 30},
+    "break_it": {"1. derivative left out": 1, "epoch": 40},
     "descent": {"rate": 0.12, "steps": 20},
     "ring": {"step": 4},
 }
