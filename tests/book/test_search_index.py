@@ -13,6 +13,7 @@ from tests.book.book_files import BOOK, built_book, contents, extension
 _CHAPTER = r"""<html><nav>menu</nav><article class="bd-article"><section id="losses">
 <h1><span class="section-number">6. </span>Losses<a class="headerlink" href="#losses">#</a></h1>
 <p class="times">Reading: about 35 minutes.</p>
+<div class="run-here-place top"><button>Run this chapter</button><div>Type make lab.</div></div>
 <p>How wrong, <strong>in one number</strong>: <span class="math">\(\ell_i\)</span>, as
 in <code>losses</code>.</p>
 <section id="must"><h2><span class="section-number">6.1. </span>What it must do</h2>

@@ -29,7 +29,7 @@ _NOT_USED = ("searchtools.js", "language_data.js", "sphinx_highlight.js")
 # Beside the text: numbers, what is drawn, what each page says, drawing code that is folded.
 _SKIPPED = frozenset(
     "headerlink section-number caption-number eqno label backrefs cited-in times stage above-input "
-    "below-figure viewcode-link letters sd-summary-title toctree-wrapper".split()
+    "below-figure viewcode-link letters run-here-place sd-summary-title toctree-wrapper".split()
 )
 _NO_TEXT = frozenset(("script", "style", "svg", "noscript"))
 _BLOCKS = frozenset(
