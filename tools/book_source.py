@@ -15,7 +15,13 @@ BOOK = ROOT / "book"
 sys.path.append(str(BOOK / "_ext"))
 from course_book import address  # noqa: E402
 from course_book.chapters import title  # noqa: E402
-from course_book.contents import Page, chapters, notebook_of, pages  # noqa: E402
+from course_book.contents import (  # noqa: E402
+    Page,
+    chapters,
+    exercise_anchor,
+    notebook_of,
+    pages,
+)
 
 __all__ = [
     "BOOK",
@@ -23,6 +29,7 @@ __all__ = [
     "Page",
     "address",
     "chapters",
+    "exercise_anchor",
     "notebook_of",
     "notebooks",
     "pages",

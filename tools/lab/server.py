@@ -18,28 +18,19 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp, list_running_servers
 from tornado import web
 
+from tools.book_source import exercise_anchor
+
 HERE = Path(__file__).resolve().parent
 ADDRESS = "127.0.0.1"
 START = "/lab/tree/START_HERE.ipynb"
 BOOK = "/book/"
 
 
-def anchor(exercise: str) -> str:
-    """Return the anchor of an exercise in the book.
-
-    Examples
-    --------
-    >>> anchor("gradient_checking.sine")
-    'ex-gradient-checking-sine'
-    """
-    return f"ex-{exercise}".replace(".", "-").replace("_", "-")
-
-
 def solved() -> list[str]:
     """Return the anchors of the exercises that were solved on this machine."""
     from course_lib.exercises import progress
 
-    return sorted(map(anchor, progress.solved()))
+    return sorted(map(exercise_anchor, progress.solved()))
 
 
 class BookHandler(JupyterHandler, web.StaticFileHandler):

@@ -62,3 +62,14 @@ def chapters(book: Path) -> dict[str, int]:
 def notebook_of(book: Path, stem: str) -> Path:
     """Return the file of a chapter."""
     return book / "chapters" / f"{stem}.ipynb"
+
+
+def exercise_anchor(exercise: str) -> str:
+    """Return the anchor of an exercise on its page.
+
+    Examples
+    --------
+    >>> exercise_anchor("gradient_checking.sine")
+    'ex-gradient-checking-sine'
+    """
+    return f"ex-{exercise}".replace(".", "-").replace("_", "-")

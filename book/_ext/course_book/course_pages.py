@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from . import errata
 from .chapters import markdown, reading_hours
-from .contents import chapters
+from .contents import chapters, exercise_anchor
 
 _GOALS = re.compile(r"What you will be able to do.*?\n\n?(?P<list>- .*?)(?=\n\n(?!- |  )|\Z)", re.S)
 
@@ -99,8 +99,7 @@ def _chapter(book: Path, stem: str) -> str:
 
 
 def _link(task: Any) -> str:
-    label = f"ex-{task.name}".replace(".", "-").replace("_", "-")
-    return f"{{ref}}`{task.title} <{label}>`"
+    return f"{{ref}}`{task.title} <{exercise_anchor(task.name)}>`"
 
 
 def _hours(minutes: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from docutils import nodes
 
 from .address import launchers, repository
+from .contents import exercise_anchor
 from .identity import settings
 
 BOX = "run-here"
@@ -24,17 +25,6 @@ _WORDS = {"chapters": "Run this chapter", "solutions": "Run these solutions"}
 
 class run_here(nodes.General, nodes.Element):
     """A button, with the notebook and the cell that it leads to; the one of a page has the box."""
-
-
-def anchor(exercise: str) -> str:
-    """Return the anchor of an exercise.
-
-    Examples
-    --------
-    >>> anchor("gradient_checking.sine")
-    'ex-gradient-checking-sine'
-    """
-    return f"ex-{exercise}".replace(".", "-").replace("_", "-")
 
 
 def button(text: str, notebook: str, cell: str = "", exercise: str = "") -> str:
@@ -97,7 +87,7 @@ def _place(app: Any, doctree: Any) -> None:
                 text="Run this exercise",
                 notebook=notebook,
                 cell=cells[node["cell_index"]]["id"],
-                exercise=anchor(exercise),
+                exercise=exercise_anchor(exercise),
             )
 
 
