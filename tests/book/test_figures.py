@@ -218,6 +218,19 @@ def test_letters_do_not_take_other_letters_for_their_ground() -> None:
     assert {letter.partition(",")[0] for letter in seen} == {f"var(--000000-{colours.LETTERS[1:]}"}
 
 
+def test_letters_below_a_bar_that_is_cut_off_stand_on_the_page() -> None:
+    """A bar on a logarithmic axis reaches down to minus infinity, but not as it is seen."""
+
+    def draw(ax: Any) -> None:
+        ax.bar([0], [1], color="#56B4E9")
+        ax.set(yscale="log", ylim=(0.1, 1), xlabel="x")
+
+    written = _letters(figures.Figure(_svg(draw), "f").html("x"))
+    assert {letter.partition(",")[0] for letter in written} == {
+        f"var(--000000-{colours.LETTERS[1:]}"
+    }
+
+
 @pytest.mark.parametrize("alpha", [1, 0.25])
 def test_what_lies_on_an_opaque_image_keeps_its_colours(alpha: float) -> None:
     """As the image does; where the page shines through, they follow the page."""

@@ -16,7 +16,9 @@ from tests.book.book_files import chapters, extension
 colours = extension("figure_colours")
 PAGES = [f"chapters/{name}" for name in chapters()]
 SMALLEST = 9  # pixels
-CONTRAST = 2.5  # between the lightest and the darkest pixel; thin strokes take half of 4.5
+CONTRAST = (
+    2  # between the lightest and the darkest pixel; of a thin stroke or a dot, little is left
+)
 # Letters lie in groups that are enlarged from 100 units; what the browser made of that is measured.
 _LETTERS = """
 const size = g => {

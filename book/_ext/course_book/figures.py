@@ -48,6 +48,16 @@ class Box(NamedTuple):
         """Whether a point lies inside."""
         return self.left <= x <= self.right and self.top <= y <= self.bottom
 
+    def within(self, edge: Box) -> Box:
+        """Return the part inside of another rectangle."""
+        return Box(
+            max(self.left, edge.left),
+            max(self.top, edge.top),
+            min(self.right, edge.right),
+            min(self.bottom, edge.bottom),
+            self.colour,
+        )
+
 
 class Figure:
     """One SVG file of matplotlib, rewritten for a page."""
@@ -62,6 +72,12 @@ class Figure:
         self.width, self.height = (float(n) for n in self.root.attrib["viewBox"].split()[2:])
         self._grounds: list[Box] = []
         self._shapes: dict[str, Box] = {}  # what is drawn in several places, by its identifier
+        # Where drawings are cut off: the bars of a logarithmic axis have no lower end.
+        self._edges = {
+            clip.attrib["id"]: _rect_box(rect)
+            for clip in self.root.iter("clipPath")
+            for rect in clip.iter("rect")
+        }
         self._without_ground()
         self._recolour(self.root)
         self._rename()
@@ -75,8 +91,10 @@ class Figure:
                 elif child.tag == "metadata" or _is_ground(parent, child):
                     parent.remove(child)
 
-    def _recolour(self, element: Element, *, keep: bool = False) -> None:
+    def _recolour(self, element: Element, *, keep: bool = False, edge: Box | None = None) -> None:
         """Walk through the drawing in the order in which it was drawn."""
+        if cut := _REFERENCE.search(element.get("clip-path", "")):
+            edge = self._edges.get(cut[1])
         if element.tag == "image":
             self._grounds += [box] if (box := _image_box(element)) else []
         elif element.tag == "g" and "scale(" in element.get("transform", ""):
@@ -84,7 +102,7 @@ class Figure:
             return  # inside are the shapes of the letters, and no colours
         else:
             style = _style(element)
-            self._note_ground(element, style)
+            self._note_ground(element, style, edge)
             if keep and element.tag in ("path", "use"):
                 style.setdefault("fill", "#000000")  # matplotlib does not write black
             for key in ("fill", "stroke", "stop-color"):
@@ -95,7 +113,8 @@ class Figure:
             _image_box(image) for image in element.iter("image")
         )
         for child in element:
-            self._recolour(child, keep=keep or (lies_on_image and _is_cut_off(child)))
+            kept = keep or (lies_on_image and _is_cut_off(child))
+            self._recolour(child, keep=kept, edge=edge)
 
     def _letters(self, group: Element) -> None:
         """Note how large letters are, and choose their colour by what lies below them."""
@@ -118,7 +137,7 @@ class Figure:
         self.dark[name] = dark
         return f"var({name},{light})"
 
-    def _note_ground(self, element: Element, style: dict[str, str]) -> None:
+    def _note_ground(self, element: Element, style: dict[str, str], edge: Box | None) -> None:
         """Remember where something is filled: letters may come to lie there."""
         box = None
         if element.tag == "path":
@@ -134,6 +153,8 @@ class Figure:
         fill = style.get("fill", "#000000")
         opacity = float(style.get("opacity", 1)) * float(style.get("fill-opacity", 1))
         if box is not None and fill.startswith("#") and opacity > 0.3:
+            if edge is not None:
+                box = box.within(edge)
             self._grounds.append(box._replace(colour=mixed(in_the_dark(fill), opacity)))
 
     def _rename(self) -> None:
@@ -186,6 +207,11 @@ def _style(element: Element) -> dict[str, str]:
 def _set_style(element: Element, style: dict[str, str]) -> None:
     if style:
         element.set("style", ";".join(f"{key}:{value}" for key, value in style.items()))
+
+
+def _rect_box(rect: Element) -> Box:
+    x, y, width, height = (float(rect.attrib[key]) for key in ("x", "y", "width", "height"))
+    return Box(x, y, x + width, y + height, None)
 
 
 def _path_box(path: str) -> Box | None:
