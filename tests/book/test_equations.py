@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.book.book_files import markdown, pages
 
-_LABEL = re.compile(r"\$\$\s*\(([\w:.-]+)\)|^:label:\s*(\S+)", re.MULTILINE)
+_LABEL = re.compile(r"\$\$\s*\(([\w:.-]+)\)|^:label:\s*(?!fig-)(\S+)", re.MULTILINE)
 
 
 def labels(text: str) -> list[str]:

@@ -128,11 +128,11 @@ def test_only_pages_with_a_figure_load_scripts(tmp_path: Path) -> None:
 
 
 def test_the_anchor_is_the_label(tmp_path: Path) -> None:
-    """Also of a name with an underscore, which other programs look up by its label."""
-    page = PAGE.replace("interactive} dots", "interactive} two_dots").replace("-dots", "-two_dots")
+    """Also of a name with an underscore, in place of which both have a hyphen."""
+    page = PAGE.replace("interactive} dots", "interactive} two_dots").replace("-dots", "-two-dots")
     texts, warnings = built(tmp_path, "html", page)
-    assert 'id="fig-interactive-two_dots"' in texts["index.html"]
-    assert 'href="#fig-interactive-two_dots"' in texts["index.html"] and warnings == ""
+    assert 'id="fig-interactive-two-dots"' in texts["index.html"]
+    assert 'href="#fig-interactive-two-dots"' in texts["index.html"] and warnings == ""
 
 
 @pytest.mark.parametrize("builder", ["latex", "text", "epub"])

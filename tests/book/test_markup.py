@@ -81,7 +81,10 @@ def test_an_interactive_figure_cuts_the_text() -> None:
     text = "```{interactive} ring\n:data: x\n:caption: See {eq}`eq-b`.\n:alt: A ring.\n```"
     before, figure, after = blocks(f"before\n\n{text}\nafter", PAGE)
     assert (before, after) == ("before", "after")
-    assert figure == Figure("ring", "See [(4.2)](chapters/b.ipynb#equation-eq-b).", "A ring.")
+    caption = "See [(4.2)](chapters/b.ipynb#equation-eq-b)."
+    assert figure == Figure("ring", "fig-interactive-ring", caption, "A ring.")
+    (second,) = blocks(text.replace(":data: x", ":label: fig-again"), PAGE)
+    assert second == Figure("ring", "fig-again", caption, "A ring.")
 
 
 def test_a_file_is_included_from_the_folder_of_the_page(tmp_path: Path) -> None:
