@@ -124,12 +124,15 @@ def test_what_the_package_imports_comes_with_its_extras() -> None:
 
 
 def test_what_the_book_is_built_with_comes_with_the_extra_book() -> None:
-    """The extensions in its settings, apart from its own."""
+    """The extensions in its settings, and what its own one imports."""
     config = yaml.safe_load((ROOT / "book" / "_config.yml").read_text("utf-8"))
     own = set(config["sphinx"]["local_extensions"])
     names = set(config["sphinx"]["config"]["extensions"]) - own
     modules = {name.replace("-", "_").partition(".")[0] for name in names}
     modules -= {"sphinxcontrib", "sphinx_mathjax_offline"}  # they share a name, or have another
+    for path in (ROOT / "book" / "_ext").rglob("*.py"):
+        modules |= _imports(path.read_text("utf-8"))
+    assert {"docutils", "PIL"} <= modules
     assert _missing(modules, "book") == set()
     assert {"sphinxcontrib-bibtex", "sphinx-mathjax-offline"} <= _brings("book")
 

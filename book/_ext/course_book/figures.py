@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from PIL import Image
+
 from .figure_colours import PAGE, in_the_dark, letters_on, mixed
 
 SMALLEST = 9  # pixels, for the letters of a figure on the narrowest screen
@@ -230,8 +232,6 @@ def _is_cut_off(group: Element) -> bool:
 
 def _image_box(element: Element) -> Box | None:
     """Return the place of an image, or None if more than half of it can be seen through."""
-    from PIL import Image  # comes with matplotlib, which drew the figure
-
     data = base64.b64decode(element.attrib[_HREF].partition(",")[2])
     alpha = Image.open(io.BytesIO(data)).convert("RGBA").getchannel("A")
     mean = sum(level * count for level, count in enumerate(alpha.histogram())) / 255
