@@ -231,6 +231,18 @@ def test_letters_below_a_bar_that_is_cut_off_stand_on_the_page() -> None:
     }
 
 
+@pytest.mark.parametrize("alpha", [1, 0.5])
+def test_many_marks_say_their_colour_once(alpha: float) -> None:
+    """And all of them, if they can be seen through: opacity is not inherited."""
+    html = figures.Figure(_svg(lambda ax: ax.plot(range(50), "o", alpha=alpha)), "f").html("x")
+    groups = ElementTree.fromstring(html).iter("g")
+    ((group, marks),) = [(g, list(g)) for g in groups if len(g) == 50]
+    for mark in marks:
+        style = mark.get("style", group.get("style"))
+        assert style is not None and "0072b2" in style and ("opacity" in style) == (alpha < 1)
+    assert sum("style" in mark.attrib for mark in marks) in (0, 50)
+
+
 @pytest.mark.parametrize("alpha", [1, 0.25])
 def test_what_lies_on_an_opaque_image_keeps_its_colours(alpha: float) -> None:
     """As the image does; where the page shines through, they follow the page."""
