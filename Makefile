@@ -8,6 +8,7 @@ BIN  := $(VENV)/bin
 BOOK := $(VENV)/.installed-book
 ALL  := $(VENV)/.installed-all
 HTML := book/_build/html
+OF_HTML := $(addprefix tests/book/test_,html.py built_reading.py learner_notebooks.py publish.py editions.py)
 STAGES := lint types unit html html-test browser-test notebook-test learner-test
 
 # A virtual environment must not see the packages or the settings of its surroundings.
@@ -84,8 +85,7 @@ types: $(ALL)  ## check the types of course_lib
 # One BLAS thread per process: two test processes on two cores would otherwise run four.
 unit: export OMP_NUM_THREADS := 1
 unit: $(ALL)  ## run the tests of the package and its docstrings
-	$(BIN)/python -m pytest -n 2 --ignore=tests/book/test_html.py \
-	  --ignore=tests/book/test_editions.py --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --ignore=tests/browser $(addprefix --ignore=,$(OF_HTML))
 
 # From nothing each time: a page that is not read again gives no warning again, and a page that is
 # gone would stay.
@@ -95,7 +95,7 @@ html: $(BOOK)
 	@echo "The book: $(abspath $(HTML))/index.html"
 
 html-test: $(ALL)  ## look for faults in the built book
-	BOOK_HTML=$(HTML) $(BIN)/python -m pytest tests/book/test_html.py tests/book/test_editions.py
+	BOOK_HTML=$(HTML) $(BIN)/python -m pytest -n 2 $(OF_HTML)
 
 browser-test: $(ALL)  ## visit every page of the built book with Chromium
 	BOOK_HTML=$(HTML) $(BIN)/python -m pytest -n 2 tests/browser
