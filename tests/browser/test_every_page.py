@@ -21,6 +21,16 @@ const show = v => `${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.s
 axe.run(document, {resultTypes: ["violations"]})
   .then(found => done(found.violations.filter(bad).map(show)));
 """
+# Axe looks at the contrast of each piece of text by itself. Of code it sees one piece of each colour
+# of the page, not thousands; formulas have the colour of their text, and drawings are one picture.
+_LESS = """
+const seen = new Set();
+for (const piece of document.querySelectorAll(".highlight span")) {
+  if (seen.has(piece.className)) piece.replaceWith(...piece.childNodes);
+  else seen.add(piece.className);
+}
+document.querySelectorAll(".drawing svg, mjx-math").forEach((e) => e.replaceChildren());
+"""
 # If the page is wider than the window: how wide, and what sticks out without scrolling by itself.
 _TOO_WIDE = """
 const [page, wide] = [document.documentElement, document.documentElement.clientWidth + 1];
@@ -34,7 +44,11 @@ return [`the page, ${page.scrollWidth} px`,
 
 
 def accessibility(page: Any) -> list[str]:
-    """Return the serious and critical violations that axe-core finds in the open page."""
+    """Return the serious and critical violations that axe-core finds in the open page.
+
+    Afterwards much of its code, its formulas and its drawings are gone from it.
+    """
+    page.js(_LESS)
     page.js(AXE)
     found: list[str] = page.driver.execute_async_script(_AXE_RUN)
     return found
