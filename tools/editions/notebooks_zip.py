@@ -37,7 +37,10 @@ Python 3.11 or newer. In this folder:
 
     python -m venv .venv
     .venv/bin/pip install -c constraints.txt ".[notebooks,lab]"     (Windows: .venv\\Scripts\\pip)
+    .venv/bin/jupyter trust notebooks/*.ipynb notebooks/*/*.ipynb
     .venv/bin/jupyter lab notebooks/START_HERE.ipynb
+
+The line before the last lets JupyterLab show the figures at once, not only when their cells are run.
 
 On Linux, pip may choose the CUDA build of PyTorch, which is several GB; PyTorch's installation page
 says how to get the build for the CPU, which is enough.
