@@ -21,8 +21,8 @@ const show = v => `${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.s
 axe.run(document, {resultTypes: ["violations"]})
   .then(found => done(found.violations.filter(bad).map(show)));
 """
-# Axe looks at the contrast of each piece of text by itself. Of code it sees one piece of each colour
-# of the page, not thousands; formulas have the colour of their text, and drawings are one picture.
+# Axe looks at the contrast of each piece of text by itself. Of code it sees one piece of each
+# colour, not thousands; formulas have the colour of their text, and drawings are one picture.
 _LESS = """
 const seen = new Set();
 for (const piece of document.querySelectorAll(".highlight span")) {

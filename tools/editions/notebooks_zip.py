@@ -40,7 +40,7 @@ Python 3.11 or newer. In this folder:
     .venv/bin/jupyter trust notebooks/*.ipynb notebooks/*/*.ipynb
     .venv/bin/jupyter lab notebooks/START_HERE.ipynb
 
-The line before the last lets JupyterLab show the figures at once, not only when their cells are run.
+The line before the last lets JupyterLab show the figures before their cells are run.
 
 On Linux, pip may choose the CUDA build of PyTorch, which is several GB; PyTorch's installation page
 says how to get the build for the CPU, which is enough.
