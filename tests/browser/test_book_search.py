@@ -228,14 +228,19 @@ def test_every_result_leads_to_a_place_that_is_there(html: Path, answers: dict[s
 def test_chapters_come_before_solutions_and_those_before_the_bibliography(
     answers: dict[str, Any],
 ) -> None:
-    """In the middle over all queries; a single place may be better than its kind."""
-    ranks: dict[str, list[int]] = {}
-    for query in FIRST:
-        for rank, shown in enumerate(answers[query]["shown"]):
-            ranks.setdefault(shown["kind"], []).append(rank)
-    mean = {kind: sum(found) / len(found) for kind, found in ranks.items()}
-    assert mean["chapter"] < mean["solution"] < mean["bibliography"]
-    assert mean["chapter"] < mean["api"]
+    """In nine of ten queries that both answer; a single place may be better than its kind."""
+
+    def ahead(first: str, second: str) -> float:
+        pairs = [
+            kinds.index(first) < kinds.index(second)
+            for kinds in ([one["kind"] for one in answers[query]["shown"]] for query in FIRST)
+            if first in kinds and second in kinds
+        ]
+        return sum(pairs) / len(pairs)
+
+    assert ahead("chapter", "solution") > 0.9
+    assert ahead("chapter", "api") > 0.9
+    assert ahead("solution", "bibliography") > 0.9
 
 
 # The words that are compared
