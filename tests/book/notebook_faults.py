@@ -43,12 +43,7 @@ def scan(folder: Path, book: Path) -> list[str]:
 
 def text_faults(source: str) -> list[str]:
     """Return what is wrong with the text of a cell."""
-    faults = [
-        f"shows {what}: {match[0]!r}"
-        for text in _shown(source)
-        for what, pattern in _RAW.items()
-        if (match := pattern.search(text))
-    ]
+    faults = [fault for text in _shown(source) for fault in raw(text)]
     html = "".join(token.content for token in _tokens(source) if token.type.startswith("html"))
     if html.count("<details>") != len(re.findall("<details", html)):
         faults.append("a fold is open, or not plain")
@@ -56,6 +51,12 @@ def text_faults(source: str) -> list[str]:
         faults.append("a fold does not end")
     fences = [token.info for token in _tokens(source) if token.type == "fence"]
     return faults + [f"shows a directive: {info}" for info in fences if info.startswith("{")]
+
+
+def raw(text: str) -> list[str]:
+    """Return the markup that a text shows to its readers."""
+    found = ((what, pattern.search(text)) for what, pattern in _RAW.items())
+    return [f"shows {what}: {match[0]!r}" for what, match in found if match]
 
 
 def code_faults(cell: nbformat.NotebookNode) -> list[str]:

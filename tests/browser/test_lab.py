@@ -23,6 +23,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.book.book_files import without
+from tests.book.notebook_faults import raw
 from tests.browser.browser import browser, missing
 from tests.browser.test_every_page import accessibility
 
@@ -31,6 +32,7 @@ PAGE = "chapters/neurons"
 TABLE = "reference/teaching"  # the table of all exercises
 ANSWER = 'exercises.check("neurons.gate", (1, -1, -0.5))'  # z >= 0 at (1, 0) alone
 SHORT = "chapters/conclusion"
+SEEN = ("START_HERE", "chapters/collectives", "chapters/bug_museum", "solutions/losses")
 FRESH = "chapters/losses"  # opened in a tab of its own
 # The panel in front: its cells, and the active one.
 _IN_FRONT = ".jp-NotebookPanel:not(.lm-mod-hidden)"
@@ -313,3 +315,23 @@ def test_elsewhere_the_button_says_how(page: Any, html: Path, scheme: str, width
         assert page.js("return document.activeElement === arguments[0]", button)
     assert page.complaints() == []
     assert all(url.startswith(("file:", "data:")) for url in page.requests())
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_jupyterlab_shows_no_markup_no_open_answer_and_no_broken_formula(
+    lab: Lab, name: str
+) -> None:
+    """What the scan of the files says (tests/book/notebook_faults.py), seen from the other side."""
+    lab.page.open(f"{lab.root}/lab/tree/{name}.ipynb")
+    text = f"{_IN_FRONT} .jp-RenderedMarkdown"
+    lab.soon("return document.querySelectorAll(arguments[0]).length > 5", f"{text} :is(h1, p)")
+    lab.soon("return !document.querySelector(arguments[0])", f"{text} .jp-mod-loading")
+    cells = lab.page.js(
+        "return [...document.querySelectorAll(arguments[0])].map(e => {"
+        " e = e.cloneNode(true); e.querySelectorAll('code, pre').forEach(c => c.remove());"
+        " return e.innerText; })",
+        text,
+    )
+    assert len(cells) > 1 and [fault for cell in cells for fault in raw(cell)] == []
+    open_or_broken = f"{text} :is(details[open], mjx-merror)"
+    assert lab.page.js("return document.querySelectorAll(arguments[0]).length", open_or_broken) == 0
