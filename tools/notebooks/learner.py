@@ -13,26 +13,21 @@ pages lead that are no notebooks, and in how an interactive figure is shown:
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
 import struct
-from contextlib import redirect_stdout
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import nbformat
 from bs4 import BeautifulSoup, Tag
 
-from course_lib import exercises
-from course_lib.exercises import progress
 from tools.book_source import BOOK, ROOT, address, chapters, notebooks, settings
 from tools.notebooks import start_here
+from tools.notebooks.cells import code_cell, glued, is_glued, is_needed, keep_progress
 from tools.notebooks.markup import Figure, Page, anchor, blocks, folded, prose
-from tools.notebooks.without_glue import defined, imported, used, without_glue
+from tools.notebooks.without_glue import without_glue
 
 BUILT = BOOK / "_build"
 TARGET = ROOT / "notebooks"
@@ -60,7 +55,6 @@ _WIDTH, _CAPTION = 720, 150
 _INSTALL = """# Colab starts without the course: fetch and install it. Takes about a minute.
 import importlib.util
 import os
-import struct
 import subprocess
 
 if importlib.util.find_spec("course_lib") is None:
@@ -181,7 +175,7 @@ class Set:
         if self.edition == "colab" and any(cell.cell_type == "code" for cell in cells):
             cells.insert(1, self._installer(name))
         if name.startswith("chapters/"):
-            _keep_progress(cells, Path(name).name)
+            keep_progress(cells, Path(name).name)
         cells += self._sources(cells)
         return _notebook(name, cells)
 
@@ -205,7 +199,7 @@ class Set:
             branch=address.NOTEBOOKS_BRANCH,
             folder=Path(name).parent.as_posix(),
         )
-        return _code_cell(text, "install", hidden=True)
+        return code_cell(text, "install", hidden=True)
 
     def _text(
         self, name: str, cell: nbformat.NotebookNode, page: Page
@@ -234,7 +228,7 @@ class Set:
             )
             data = {"text/html": frame, "text/plain": "<IPython.core.display.HTML object>"}
             shown = nbformat.v4.new_output("execute_result", data, execution_count=0)
-            cells.append(_code_cell(code, label, hidden=True, outputs=[shown]))
+            cells.append(code_cell(code, label, hidden=True, outputs=[shown]))
         else:
             there = os.path.relpath(f"pictures/{figure.name}.png", Path(name).parent)
             lines.insert(0, f"![{figure.alt}]({there})\n")
@@ -247,16 +241,16 @@ class Set:
         self, cell: nbformat.NotebookNode, later: list[nbformat.NotebookNode], page: Page
     ) -> list[nbformat.NotebookNode]:
         source = without_glue(cell.source)
-        outputs = [output for output in cell.outputs if not _is_glued(output)]
+        outputs = [output for output in cell.outputs if not is_glued(output)]
         tags = cell.metadata.get("tags", [])
         folded = "hide-input" in tags or "remove-cell" in tags
-        if not outputs and not _needed(source, folded or source != cell.source, later):
+        if not outputs and not is_needed(source, folded or source != cell.source, later):
             return []
         figure = cell.metadata.get("mystnb", {}).get("figure", {})
         label = figure.get("name", "")
         if label and folded:
             source = f"# The code of figure {page.figures[label]}\n{source}"
-        new = _code_cell(source, cell.id, hidden=folded, outputs=outputs)
+        new = code_cell(source, cell.id, hidden=folded, outputs=outputs)
         for key in ("exercise",):
             if key in cell.metadata:
                 new.metadata[key] = cell.metadata[key]
@@ -289,58 +283,9 @@ def _height(picture: Path) -> int:
     return round(_WIDTH * height / width) + _CAPTION
 
 
-def glued(source: list[nbformat.NotebookNode]) -> dict[str, str]:
-    """Return the values that the cells of a page handed to its text."""
-    found = {}
-    for cell in source:
-        for output in cell.get("outputs", ()):
-            if _is_glued(output):
-                value = output.data["application/papermill.record/text/plain"]
-                quoted_text = value[:1] in "'\""
-                name = output.metadata["scrapbook"]["name"]
-                found[name] = str(ast.literal_eval(value)) if quoted_text else value
-    return found
-
-
-def _is_glued(output: nbformat.NotebookNode) -> bool:
-    return "scrapbook" in output.get("metadata", {})
-
-
-def _needed(source: str, prepares: bool, later: list[nbformat.NotebookNode]) -> bool:
-    """Return whether a cell that shows nothing does something for the cells after it."""
-    if not source.strip():
-        return False
-    names = defined(source)
-    if not prepares or not names:
-        return True
-    reads = (used(without_glue(cell.source)) for cell in later if cell.cell_type == "code")
-    return bool(names & set().union(*reads)) or "import" in source
-
-
-def _keep_progress(cells: list[nbformat.NotebookNode], chapter: str) -> None:
-    """Let the first cell remember what is solved, and a last one say how much is."""
-    first = next(cell for cell in cells if cell.cell_type == "code" and cell.id != "install")
-    if "exercises" not in imported(first.source):
-        first.source += "\nfrom course_lib import exercises"
-    first.source += f'\n\nexercises.keep_progress("{chapter}")'
-    with patch.dict(os.environ, {progress.VARIABLE: "off"}), redirect_stdout(StringIO()) as said:
-        exercises.show_progress(chapter)
-    shown = nbformat.v4.new_output("stream", name="stdout", text=said.getvalue())
-    code = f'exercises.show_progress("{chapter}")'
-    cells.append(_code_cell(code, "progress", hidden=False, outputs=[shown]))
-
-
 def _caption(label: str, caption: str, alt: str, page: Page) -> str:
     text = f"{anchor(label)}**Figure {page.figures[label]}.** {caption}"
     return f"{text}\n\n{folded('The figure in words', alt)}"
-
-
-def _code_cell(
-    source: str, name: str, *, hidden: bool, outputs: list[Any] | None = None
-) -> nbformat.NotebookNode:
-    # JupyterLab and VS Code fold the code by the first, Colab by the second.
-    metadata = {"jupyter": {"source_hidden": True}, "cellView": "form"} if hidden else {}
-    return nbformat.v4.new_code_cell(source, id=name[:64], metadata=metadata, outputs=outputs or [])
 
 
 def _inline(tag: Tag) -> str:
