@@ -9,6 +9,8 @@ BOOK := $(VENV)/.installed-book
 ALL  := $(VENV)/.installed-all
 HTML := book/_build/html
 OF_HTML := $(addprefix tests/book/test_,html.py built_reading.py learner_notebooks.py publish.py editions.py)
+NBVAL := $(BIN)/python -m pytest --nbval -n 2 --dist loadfile -p no:cacheprovider \
+  --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout=120 --timeout=600 -W default
 STAGES := lint types unit html html-test browser-test notebook-test learner-test
 
 # A virtual environment must not see the packages or the settings of its surroundings.
@@ -102,8 +104,7 @@ browser-test: $(ALL)  ## visit every page of the built book with Chromium
 
 notebook-test: export OMP_NUM_THREADS := 1
 notebook-test: $(ALL)  ## run every notebook and compare with its committed outputs
-	$(BIN)/python -m pytest --nbval book/ -n 2 --dist loadfile -p no:cacheprovider \
-	  --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout=120 --timeout=600 -W default
+	$(NBVAL) book/
 
 learner-test: export OMP_NUM_THREADS := 1
 learner-test: export COURSE_LIB_PROGRESS := off
@@ -111,8 +112,7 @@ learner-test: $(ALL)  ## run the learner's notebooks, made of the built book, an
 	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
 	@rm -rf notebooks
 	$(BIN)/python -m tools.notebooks.learner
-	$(BIN)/python -m pytest --nbval notebooks/ -n 2 --dist loadfile -p no:cacheprovider \
-	  --nbval-cell-timeout=120 --timeout=600 -W default
+	$(NBVAL) notebooks/
 
 bench: $(ALL)  ## measure beside PyTorch and scikit-learn, and write the results; needs a quiet machine
 	$(BIN)/python benchmarks/step.py --out benchmarks/results/step.json
