@@ -192,8 +192,8 @@ def show_progress(chapter: str) -> None:
     --------
     >>> from unittest.mock import patch
     >>> with patch.dict(os.environ, COURSE_LIB_PROGRESS="off"):
-    ...     show_progress("losses")
-    Solved in this chapter: 0 of 4. Next: losses.shapes (easy, 10 minutes).
+    ...     show_progress("losses")  # doctest: +ELLIPSIS
+    Solved in this chapter: ... of 4. ...
     """
     tasks = of_chapter(chapter)
     done = solved() | {verdict.name for verdict in last() if verdict.passed}
