@@ -106,18 +106,11 @@ def _hours(minutes: int) -> str:
     return f"{minutes} minutes" if minutes < 100 else f"about {minutes / 60:.0f} hours"
 
 
-def _tasks(book: Path) -> dict[str, list[Any]]:
+def _tasks(book: Path) -> dict[str, tuple[Any, ...]]:
     """Return the exercises of each chapter, easy ones first."""
-    from course_lib import exercises
-    from course_lib.exercises.exercise import LEVELS
+    from course_lib.exercises.exercise import of_chapter
 
-    tasks: dict[str, list[Any]] = {stem: [] for stem in chapters(book)}
-    for name in exercises.names():
-        tasks[name.partition(".")[0]].append(exercises.find(name))
-    return {
-        stem: sorted(found, key=lambda task: LEVELS.index(task.level))
-        for stem, found in tasks.items()
-    }
+    return {stem: of_chapter(stem) for stem in chapters(book)}
 
 
 WRITERS = {
