@@ -22,7 +22,7 @@ _RAW = {
     "a label": re.compile(r"^\([\w-]+\)=", re.M),
     "the label of a formula": re.compile(r"\(eq-[\w-]+\)"),
     "an option": re.compile(r"^:[\w-]+: ", re.M),
-    "a placeholder": re.compile("YOUR_ACCOUNT|glue:"),
+    "a name for a value": re.compile("glue:"),
 }
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 _MARKDOWN.use(dollarmath_plugin, allow_labels=False)
@@ -61,7 +61,7 @@ def raw(text: str) -> list[str]:
 
 def code_faults(cell: nbformat.NotebookNode) -> list[str]:
     """Return what is wrong with a code cell."""
-    words = ("glue", "myst_nb", "YOUR_ACCOUNT")
+    words = ("glue", "myst_nb")
     return [f"code has {word!r}" for word in words if word in cell.source] + [
         "hands a value to a text"
         for output in cell.outputs

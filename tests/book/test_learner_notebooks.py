@@ -15,7 +15,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests.book.book_files import BOOK, built_book, parsed
-from tests.book.notebook_faults import anchors, code_faults, scan, text_faults
+from tests.book.notebook_faults import anchors, code_faults, links, scan, text_faults
 from tools.book_source import notebooks
 from tools.notebooks import learner
 
@@ -185,9 +185,9 @@ def test_the_way_back_and_the_solutions_are_one_click_away(lab: Path, html: Path
 PUBLISHED = {"repository": {"url": "https://github.com/somebody/course", "branch": "main"}}
 
 
-def _edition(html: Path, edition: str, *, published: bool) -> learner.Set:
-    config = PUBLISHED if published else {"repository": {"url": "https://x/YOUR_ACCOUNT/y"}}
-    return learner.Set(edition, html.parent, config)
+def _edition(html: Path, edition: str, *, published: bool) -> learner.Edition:
+    config = PUBLISHED if published else {"repository": {"url": ""}}
+    return learner.Edition(edition, html.parent, config)
 
 
 def _source(name: str) -> list[nbformat.NotebookNode]:
@@ -227,16 +227,18 @@ def test_without_an_address_nothing_pretends_to_have_one(html: Path) -> None:
     """What has no notebook is then named without a link."""
     web = _edition(html, "web", published=False)
     for name in NAMES:
-        text = str(web.notebook(name, _source(name)))
-        assert "YOUR_ACCOUNT" not in text
-        assert "](/book/" not in text
+        cells = web.notebook(name, _source(name)).cells
+        found = [
+            link for cell in cells if cell.cell_type == "markdown" for link in links(cell.source)
+        ]
+        assert [link for link in found if link.startswith("/") or "github.io" in link] == []
     assert web.link("chapters/neurons", "reference/errata.html#erratum-12") is None
 
 
 def test_an_unknown_edition_is_refused_by_name(html: Path) -> None:
     """With the ones that there are."""
     with pytest.raises(ValueError, match=r"no edition 'vscode', only lab, web, colab"):
-        learner.Set("vscode", html.parent)
+        learner.Edition("vscode", html.parent)
 
 
 def test_without_a_built_book_it_says_what_to_do(tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_without_a_built_book_it_says_what_to_do(tmp_path: Path) -> None:
         ("$$\nx\n$$ (eq-a)", "the label of a formula"),
         ("<details open><summary>Answer</summary>\n\n3\n\n</details>", "a fold is open"),
         ("<details><summary>Answer</summary>\n\n3", "does not end"),
-        ("[here](https://github.com/YOUR_ACCOUNT/x) YOUR_ACCOUNT", "a placeholder"),
+        ("a glue:text is left", "a name for a value"),
     ],
 )
 def test_the_scan_finds_a_planted_fault(source: str, fault: str) -> None:

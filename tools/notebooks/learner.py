@@ -69,7 +69,7 @@ if importlib.util.find_spec("course_lib") is None:
     get_ipython().run_line_magic("pip", "install -q '../..[notebooks]'")"""
 
 
-class Set:
+class Edition:
     """All notebooks of one edition.
 
     Parameters
@@ -251,9 +251,8 @@ class Set:
         if label and folded:
             source = f"# The code of figure {page.figures[label]}\n{source}"
         new = code_cell(source, cell.id, hidden=folded, outputs=outputs)
-        for key in ("exercise",):
-            if key in cell.metadata:
-                new.metadata[key] = cell.metadata[key]
+        if "exercise" in cell.metadata:
+            new.metadata["exercise"] = cell.metadata["exercise"]
         alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         if not label:
             return [new]
@@ -328,8 +327,7 @@ def write(
         The files written, from the folder ``target``.
     """
     written = []
-    notebooks_of_edition = Set(edition, built, config)
-    for name, notebook in notebooks_of_edition.files().items():
+    for name, notebook in Edition(edition, built, config).files().items():
         path = target / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)
