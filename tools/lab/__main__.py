@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
+import tempfile
 import webbrowser
 from pathlib import Path
 
@@ -16,16 +16,24 @@ PORT = 8888
 
 def course(built: Path) -> Path:
     """Return the folder with the notebooks of the course, written again if the book is newer."""
-    folder, partial = built / "learner", built / ".learner"
+    folder = built / "learner"
     makers = [built / "mentions.json", *(ROOT / "tools" / "notebooks").glob("*.py")]
     changed = max(path.stat().st_mtime for path in makers)
-    if not folder.is_dir() or folder.stat().st_mtime < changed:
-        from tools.notebooks import learner  # with all it needs, a second or two
 
-        for old in (partial, folder):
-            shutil.rmtree(old, ignore_errors=True)
-        learner.write(partial, edition="lab", built=built)
-        partial.rename(folder)
+    def fresh() -> bool:
+        return folder.is_dir() and folder.stat().st_mtime >= changed
+
+    if fresh():
+        return folder
+    from tools.notebooks import learner  # with all it needs, a second or two
+
+    with tempfile.TemporaryDirectory(prefix=".learner-", dir=built) as place:
+        learner.write(Path(place, "new"), edition="lab", built=built)
+        # Another one that was started at the same time may have been quicker, and be reading.
+        if not fresh():
+            if folder.is_dir():
+                folder.rename(Path(place, "old"))
+            Path(place, "new").rename(folder)
     return folder
 
 
