@@ -17,7 +17,7 @@ def _built(folder: Path) -> Path:
 
 
 def _writes(monkeypatch: pytest.MonkeyPatch, text: str, before: Path | None = None) -> list[Path]:
-    """Let a file stand for all notebooks; with ``before``, another process puts that folder first."""
+    """Let a file stand for all notebooks; another process puts the folder ``before`` first."""
     written: list[Path] = []
 
     def write(target: Path, edition: str, built: Path) -> None:

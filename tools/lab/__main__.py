@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from tools.book_source import BOOK, ROOT
 from tools.lab import copy, server
@@ -68,7 +70,14 @@ def main() -> None:
     server.trust(app, [folder / name for name in report.written])
     notebooks, pages = server.addresses(app)
     print(f"The notebooks:  {notebooks}\nThe book:       {pages}\nCtrl-C stops both.", flush=True)
+    signal.signal(signal.SIGINT, lambda *_: stop(app))
     app.start()
+
+
+def stop(app: Any) -> None:
+    """Stop the server between two of its tasks; in the middle of one, an interrupt can be lost."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C again stops at once
+    app.stop(from_signal=True)
 
 
 if __name__ == "__main__":
