@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PORT   ?= 8000
 VENV   ?= .venv
+CONSTRAINTS ?= constraints.txt
+SECONDS ?= 900
 
 BIN  := $(VENV)/bin
 BOOK := $(VENV)/.installed-book
@@ -19,7 +21,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_CONSTRAINT
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve pdf epub notebooks-zip publish lab notebooks bench api arrows snapshots test \
+.PHONY: help book serve pdf epub notebooks-zip publish lab notebooks bench soak api arrows snapshots test \
   $(STAGES) clean clean-all
 
 help:  ## print this list
@@ -76,10 +78,11 @@ test: $(ALL)  ## everything that CI does, in its order; stops at the first failu
 	  echo; echo "==> $$stage"; $(MAKE) --no-print-directory $$stage; \
 	done; echo; echo "==> all stages passed: $(STAGES)"
 
-lint: $(ALL)  ## check the style of code and notebooks, and the arrows between the parts of the package
+lint: $(ALL)  ## check the style of code and notebooks, the arrows between the parts, and for unsafe calls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/bandit -q -c pyproject.toml -r course_lib tools
 
 types: $(ALL)  ## check the types of course_lib
 	$(BIN)/mypy
@@ -120,6 +123,9 @@ bench: $(ALL)  ## measure beside PyTorch and scikit-learn, and write the results
 	$(BIN)/python benchmarks/all_reduce.py --out benchmarks/results/all_reduce.json
 	$(BIN)/python benchmarks/weak_scaling.py --out benchmarks/results/weak_scaling.json
 
+soak: $(ALL)  ## train with a hundred faults for 15 minutes (SECONDS=900), and write the result
+	$(BIN)/python -m tools.soak --seconds $(SECONDS) --out book/reference/soak.json
+
 clean:  ## remove what was built; keep the virtual environment
 	rm -rf book/_build notebooks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
@@ -137,10 +143,10 @@ $(VENV)/.created:
 	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
-$(BOOK): $(VENV)/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"
+$(BOOK): $(VENV)/.created pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e ".[book]"
 	@touch $@
 
-$(ALL): $(VENV)/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -c constraints.txt -e ".[all]"
+$(ALL): $(VENV)/.created pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e ".[all]"
 	@touch $(BOOK) $@

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, check_callable, check_instance, check_like, check_numbers
 from course_lib.registry import lookup
 
 
@@ -47,10 +47,14 @@ class Activation:
     f: Callable[..., Array] = field(repr=False)
     df: Callable[..., Array] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        check_instance(self.name, str, where="Activation", name="name")
+        check_callable(self.f, where="Activation", name="f", takes=("z",))
+        check_callable(self.df, where="Activation", name="df", takes=("z", "a"))
+
     def __call__(self, z: Any) -> Array:
         """Apply ``f`` to numbers or an array of any shape."""
-        z = np.asarray(z)
-        return self.f(z if z.dtype.kind == "f" else z.astype(np.float64))
+        return self.f(check_numbers(z, where=self.name, name="z"))
 
 
 def _identity(z: Array, out: Array | None = None) -> Array:
@@ -284,14 +288,22 @@ def softmax(z: Array, out: Array | None = None) -> Array:
     array, shape (..., classes)
         Non-negative, each row sums to 1.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If there are no scores, they are no numbers, or `out` is not like `z`.
+
     Examples
     --------
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    z = np.asarray(z)
-    z = z if z.dtype.kind == "f" else z.astype(np.float64)
+    z = check_numbers(z, where="softmax", name="z")
+    if z.ndim == 0 or z.shape[-1] == 0:
+        raise ValueError(f"softmax: z must have at least one score per row, got shape {z.shape}.")
+    if out is not None:
+        check_like(out, z, where="softmax", name="out", like="z")
     out = np.subtract(z, np.max(z, axis=-1, keepdims=True), out=out)
     np.exp(out, out=out)
     out /= np.sum(out, axis=-1, keepdims=True)

@@ -5,12 +5,14 @@ Chapter: failures and checkpoints.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, replace: bool = True) -> None:
     """Write a file beside its place, force it to the disk, then rename it into place.
 
     Renaming within one folder is atomic: a reader, another writer or a crash at any moment sees
@@ -20,12 +22,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     Parameters
     ----------
     path : Path
-        Where the file shall be; replaced if it exists.
+        Where the file shall be.
     content : bytes
         What it shall hold.
+    replace : bool
+        Whether a file that is there by then is replaced. If not, of several writers exactly one
+        succeeds.
 
     Raises
     ------
+    FileExistsError
+        If there is a file that shall not be replaced.
+    TypeError
+        If the path is no Path, or the content no bytes.
     OSError
         If the disk is full or the folder cannot be written to; nothing has changed then.
 
@@ -37,6 +46,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     ...     (Path(folder) / "a.txt").read_bytes()
     b'whole'
     """
+    known = isinstance(path, Path) and isinstance(content, bytes)
+    if not known:
+        got = f"{type(path).__name__} and {type(content).__name__}"
+        raise TypeError(f"write_bytes: path must be a Path and content bytes, got {got}.")
     # A name of its own for each writer; tempfile would make the file unreadable for others.
     partial = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
@@ -44,9 +57,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        if replace:
+            os.replace(partial, path)
+        else:
+            _rename_new(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may be read-only by now
+            partial.unlink(missing_ok=True)
         raise
     if os.name == "posix":  # other systems cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
@@ -54,3 +71,17 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(folder)  # without it the new name may not survive a power cut
         finally:
             os.close(folder)
+
+
+def _rename_new(partial: Path, path: Path) -> None:
+    """Rename unless there is such a file; atomic where a file may have two names."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        os.replace(partial, path)
+    else:
+        partial.unlink(missing_ok=True)

@@ -27,6 +27,13 @@ class Value:
     data : float
         The number.
 
+    Raises
+    ------
+    TypeError
+        If something is no number.
+    ValueError, ZeroDivisionError, OverflowError
+        If a result is no real number, or too large for one of 64 bits.
+
     Attributes
     ----------
     data, grad : float
@@ -69,6 +76,8 @@ class Value:
 
     def __truediv__(self, other: Value | Number) -> Value:
         other = _value(other)
+        if other.data == 0:
+            raise ZeroDivisionError(f"Value: {self.data:g} cannot be divided by 0.")
         v = self.data / other.data
         return Value(v, ((self, 1 / other.data), (other, -v / other.data)))
 
@@ -76,8 +85,16 @@ class Value:
         n = _number(n, "write a ** b as (b * a.log()).exp(); the exponent must be a plain number")
         if self.data < 0 and n != int(n):
             raise ValueError(f"Value: {self.data:g} ** {n:g} is not a real number.")
+        if self.data == 0 and n < 0:
+            raise ZeroDivisionError(f"Value: 0 ** {n:g} would divide by 0.")
         # The derivative of x ** 0 is 0, also at x = 0, where the formula would divide by zero.
-        return Value(self.data**n, ((self, n * self.data ** (n - 1) if n else 0.0),))
+        try:
+            slope = n * self.data ** (n - 1) if n and (self.data or n >= 1) else 0.0
+            return Value(self.data**n, ((self, slope),))
+        except OverflowError:
+            raise OverflowError(
+                f"Value: {self.data:g} ** {n:g} is too large for a float."
+            ) from None
 
     def __neg__(self) -> Value:
         return Value(-self.data, ((self, -1.0),))
@@ -92,7 +109,10 @@ class Value:
 
     def exp(self) -> Value:
         """Return e to the power of this number; its derivative is itself."""
-        v = math.exp(self.data)
+        try:
+            v = math.exp(self.data)
+        except OverflowError:
+            raise OverflowError(f"Value: exp({self.data:g}) is too large for a float.") from None
         return Value(v, ((self, v),))
 
     def log(self) -> Value:

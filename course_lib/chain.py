@@ -16,9 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.arrays import Array, check_generator, check_matrix, check_theta
+from course_lib.arrays import (
+    Array,
+    check_dtype,
+    check_generator,
+    check_integer,
+    check_matrix,
+    check_numbers,
+    check_sequence,
+    check_shape,
+    check_theta,
+    shown,
+)
 from course_lib.layers import Dropout, Layer, Noise, Params, fresh
 from course_lib.workspace import Workspace
+
+_METHODS = ("width", "shapes")  # what is asked of a layer here
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class Chain:
     ValueError
         If two neighbouring layers do not fit.
     TypeError
-        If one does not say how many inputs it takes.
+        If one is no layer.
 
     Examples
     --------
@@ -52,9 +65,17 @@ class Chain:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
+        who = type(self).__name__
+        layers = check_sequence(self.layers, where=who, name="layers", of="layers")
+        object.__setattr__(self, "layers", tuple(layers))
         if not self.layers:
-            raise ValueError(f"{type(self).__name__}: needs at least one layer, got none.")
+            raise ValueError(f"{who}: layers must hold at least one layer, got none.")
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, type) or not all(hasattr(layer, name) for name in _METHODS):
+                raise TypeError(
+                    f"{who}: layers must hold layers such as Dense(2, 3), got {shown(layer)} at "
+                    f"position {i}; see course_lib.layers.Layer."
+                )
         self._widths(None)
 
     def widths(self, n_inputs: int) -> list[int]:
@@ -71,6 +92,7 @@ class Chain:
         >>> mlp([2, 3, 1]).widths(2)  # Dense, Activate, Dense
         [3, 3, 1]
         """
+        n_inputs = check_integer(n_inputs, where="widths", name="n_inputs", at_least=1)
         return [width for width in self._widths(n_inputs) if width is not None]
 
     def _widths(self, width: int | None) -> list[int | None]:
@@ -130,6 +152,7 @@ class Chain:
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> Array:
         """Draw initial parameters: theta of shape (n_params,), the same for the same generator."""
         check_generator(rng, where=f"{type(self).__name__}.init")
+        dtype = check_dtype(dtype, where=f"{type(self).__name__}.init")
         return self.pack([layer.init(rng) for layer in self.layers]).astype(dtype, copy=False)
 
     def unpack(self, theta: Array) -> list[Params]:
@@ -140,15 +163,32 @@ class Chain:
         ValueError
             If theta does not have shape (n_params,).
         """
-        if np.shape(theta) != (self.n_params,):
+        if not isinstance(theta, np.ndarray) or theta.shape != (self.n_params,):
+            got = theta.shape if isinstance(theta, np.ndarray) else shown(theta)
             raise ValueError(
                 f"{type(self).__name__}: theta must have shape ({self.n_params},), "
-                f"got {np.shape(theta)}; make one with net.init(rng)."
+                f"got {got}; make one with net.init(rng)."
             )
         return [{name: theta[at].reshape(shape) for name, at, shape in s} for s in self._slots]
 
     def pack(self, tree: Sequence[Params]) -> Array:
-        """Lay the named arrays of all layers end to end: the inverse of :meth:`unpack`."""
+        """Lay the named arrays of all layers end to end: the inverse of :meth:`unpack`.
+
+        Raises
+        ------
+        ValueError
+            If there is not one dictionary per layer, with the names of its parameters.
+        """
+        try:
+            pairs = zip(self.layers, tree, strict=True)
+            fits = all(layer.shapes().keys() == params.keys() for layer, params in pairs)
+        except (AttributeError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{type(self).__name__}.pack: tree must hold one dictionary per layer, as unpack "
+                f"gives it, got {shown(tree)}."
+            )
         parts = [
             np.reshape(params[name], -1)
             for params, slots in zip(tree, self._slots, strict=True)
@@ -179,9 +219,11 @@ class Chain:
         ValueError
             If `x` has the wrong shape or holds NaN or infinity, or `theta` the wrong length.
         """
-        check_theta(theta, where=f"{type(self).__name__}.forward")
+        where = f"{type(self).__name__}.forward"
+        check_theta(theta, where=where)
+        check_noise(rng, where=where)
         params = self.unpack(theta)
-        x = check_matrix(x, self.n_inputs, where=f"{type(self).__name__}.forward")
+        x = check_matrix(x, self.n_inputs, where=where)
         self.widths(x.shape[1])
         return self.propagate(params, x.astype(theta.dtype, copy=False), rng=rng)
 
@@ -214,7 +256,7 @@ class Chain:
         caches = []
         for i, (layer, p) in enumerate(zip(self.layers, params, strict=True)):
             x, cache = layer.forward(
-                p, x, rng=rng, empty=fresh if workspace is None else workspace.forward[i]
+                p, x, rng=rng, empty=fresh if workspace is None else workspace.forward(i)
             )
             caches.append(cache)
         return x, caches
@@ -237,10 +279,25 @@ class Chain:
             d loss / d x.
         dtheta : array, shape (n_params,)
             d loss / d theta.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If theta, the caches or the shape of dy are not those of one :meth:`forward`.
         """
-        check_theta(theta, where=f"{type(self).__name__}.backward")
+        where = f"{type(self).__name__}.backward"
+        check_theta(theta, where=where)
+        dy = check_numbers(dy, where=where, name="dy").astype(theta.dtype, copy=False)
+        check_shape(dy, None, where=where, name="dy")
         gradient = np.empty_like(theta)
-        dx = self.backpropagate(self.unpack(theta), caches, dy, self.unpack(gradient))
+        params, grads = self.unpack(theta), self.unpack(gradient)
+        try:
+            dx = self.backpropagate(params, caches, dy, grads)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{where}: caches must be those that forward returned, and dy be of the shape of "
+                f"its outputs; got caches {shown(caches)} and dy of shape {dy.shape} ({error})."
+            ) from error
         return dx, gradient
 
     def backpropagate(
@@ -275,7 +332,7 @@ class Chain:
             self.layers[i].gradient(caches[i], dy, grads[i])
             if i == stop:
                 break
-            empty = fresh if workspace is None else workspace.backward[i]
+            empty = fresh if workspace is None else workspace.backward(i)
             dy = self.layers[i].backward(params[i], caches[i], dy, empty=empty)
         return dy
 
@@ -284,3 +341,35 @@ def _taken(layer: Layer) -> int | None:
     # A layer of somebody's own that says nothing takes any number of inputs.
     found: int | None = getattr(layer, "fan_in", None)
     return found
+
+
+def check_noise(rng: object, *, where: str) -> None:
+    """Raise TypeError unless `rng` is None, or draws random numbers for dropout.
+
+    Examples
+    --------
+    >>> check_noise(0, where="forward")
+    Traceback (most recent call last):
+    ...
+    TypeError: forward: rng must be a numpy.random.Generator or None, got 0; pass \
+np.random.default_rng(seed).
+    """
+    if rng is not None and not hasattr(rng, "random"):
+        raise TypeError(
+            f"{where}: rng must be a numpy.random.Generator or None, got {shown(rng)}; "
+            "pass np.random.default_rng(seed)."
+        )
+
+
+def check_bounds(bounds: Any, *, where: str) -> tuple[int, ...]:
+    """Return numbers of layers, before which a chain is cut, as Python's integers.
+
+    Examples
+    --------
+    >>> check_bounds(2, where="split")
+    Traceback (most recent call last):
+    ...
+    TypeError: split: bounds must be a sequence of integers, got 2.
+    """
+    parts = check_sequence(bounds, where=where, name="bounds", of="integers")
+    return tuple(check_integer(b, where=where, name="each of bounds", at_least=0) for b in parts)

@@ -3,7 +3,9 @@
 Two files per checkpoint: the arrays (safetensors, no pickle: loading one never runs code) and a
 manifest in JSON that names them, with the SHA-256 sum of the first. The manifest is written last,
 so arrays without one are an interrupted save and do not count. It carries a sum of its own, which
-shows any change to it. One process writes, any number may read; use one directory per run.
+shows any change to it. One process writes, any number may read; use one directory per run. If an
+earlier process, which was believed dead, wakes up in the middle of a save, it finds that its step
+has been saved, and leaves what it finds.
 
 Chapter: failures and checkpoints.
 """
@@ -11,20 +13,29 @@ Chapter: failures and checkpoints.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from course_lib.arrays import Array, check_integer
 from course_lib.atomic import write_bytes
+from course_lib.manifest import (
+    CheckpointError,
+    manifest_name,
+    manifest_text,
+    read_file,
+    read_manifest,
+    tensors_name,
+)
+from course_lib.paths import check_path
 
 __all__ = [
     "Checkpoint",
@@ -32,16 +43,17 @@ __all__ = [
     "join_state",
     "latest_valid",
     "load",
+    "prepare",
     "save",
     "split_state",
 ]
 
 StrPath = str | os.PathLike[str]
 
-VERSION = 1
-"""The version of the format; one that reads differently gets the next number."""
+_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})(-[0-9a-f]{16}\.safetensors|\.json)")
 
-_NAME = re.compile(r"step-(\d{8,})(-[0-9a-f]{16}\.safetensors|\.json)")
+# What a write that was interrupted leaves of such a file.
+_PARTIAL = re.compile(r"\.step-([0-9]{8,})[-.].*")
 
 
 class Checkpoint(NamedTuple):
@@ -50,10 +62,6 @@ class Checkpoint(NamedTuple):
     step: int
     arrays: dict[str, Array]
     meta: dict[str, Any]
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint is missing, incomplete or damaged; the message says which and how."""
 
 
 def save(
@@ -73,7 +81,7 @@ def save(
     step : int
         Number of steps taken, from 0. Saving a step again replaces it.
     arrays : dict of str to array
-        Arrays of numbers or booleans, of any shape.
+        Arrays of real numbers or booleans, of any shape.
     meta : dict, optional
         Anything JSON can say; tuples come back as lists, keys as strings.
     keep : int
@@ -88,6 +96,8 @@ def save(
     ------
     TypeError, ValueError
         If an argument cannot be saved.
+    CheckpointError
+        If the folder cannot be written to, or the disk is full; what was saved before is as it was.
 
     Examples
     --------
@@ -108,25 +118,73 @@ def save(
     """
     step = check_integer(step, where="save", name="step", at_least=0)
     keep = check_integer(keep, where="save", name="keep", at_least=1)
-    raw = safetensors.save({name: _plain(name, array) for name, array in arrays.items()})
+    folder = check_path(directory, where="save", name="directory")
+    _check_mapping(arrays, where="save", name="arrays")
+    plain = {name: _plain(name, array) for name, array in arrays.items()}
+    raw = safetensors.save(plain)
     digest = hashlib.sha256(raw).hexdigest()
-    folder = Path(directory)
     # The name holds the sum, so that saving a step again never touches the arrays it replaces.
-    tensors = folder / f"step-{step:08d}-{digest[:16]}.safetensors"
+    tensors, path = folder / tensors_name(step, digest), folder / manifest_name(step)
+    _check_mapping({} if meta is None else meta, where="save", name="meta")
     manifest: dict[str, Any] = {
         "step": step,
         "file": tensors.name,
         "sha256": digest,
-        "arrays": {n: {"shape": np.shape(a), "dtype": str(a.dtype)} for n, a in arrays.items()},
+        "arrays": _forms(plain),
         "meta": dict(meta or {}),
     }
-    text = _manifest_text(manifest)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(tensors, raw)
-    path = folder / f"step-{step:08d}.json"
-    write_bytes(path, text)
-    _prune(folder, step, tensors, keep)
+    text = manifest_text(manifest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Who saves this step at the same time is another attempt at the same training: the first
+        # of both stays, and nothing that came since is touched.
+        before = {found for s, found in checkpoint_files(folder) if s == step}
+        write_bytes(tensors, raw)
+        try:
+            write_bytes(path, text, replace=path in before)
+        except FileExistsError:
+            return path
+        _prune(folder, step, keep, before - {tensors, path})
+    except OSError as error:
+        raise CheckpointError(
+            f"the checkpoint of step {step} could not be written to {folder} "
+            f"({error.strerror or error}). What was saved before is as it was: make room, or let "
+            "this program write there, and go on from the newest checkpoint."
+        ) from error
     return path
+
+
+def prepare(directory: StrPath) -> None:
+    """Make a folder for checkpoints and try to write to it: better now than at the first save.
+
+    Parameters
+    ----------
+    directory : path
+        The folder, as for :func:`save`.
+
+    Raises
+    ------
+    CheckpointError
+        If nothing can be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     prepare(f"{folder}/run")
+    ...     print(os.listdir(folder), os.listdir(f"{folder}/run"))
+    ['run'] []
+    """
+    folder = check_path(directory, where="prepare", name="directory")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"whole")
+    except OSError as error:
+        raise CheckpointError(
+            f"no checkpoint could be written to {folder} ({error.strerror or error}). Give another "
+            "folder, or let this program write there."
+        ) from error
 
 
 def load(path: StrPath) -> Checkpoint:
@@ -145,21 +203,23 @@ def load(path: StrPath) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If a file is missing, or not exactly what was written.
+        If a file is missing, or not exactly what was written under this name; or is a link: what
+        a checkpoint holds lies in its own folder.
     """
-    path = Path(path)
-    manifest = _read_manifest(path)
+    path = check_path(path, where="load", name="path")
+    manifest = read_manifest(path)
     tensors = path.parent / manifest["file"]
-    try:
-        raw = tensors.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{tensors} is missing, but {path.name} names it.") from None
+    raw = read_file(tensors, missing=f"{tensors} is missing, but {path.name} names it.")
     if hashlib.sha256(raw).hexdigest() != manifest["sha256"]:
         raise CheckpointError(f"{tensors} was changed or damaged: its SHA-256 sum differs.")
     try:
         arrays = safetensors.load(raw)
-    except SafetensorError as error:
-        raise CheckpointError(f"{tensors} is not a safetensors file ({error}).") from error
+    except Exception as error:  # whatever a file can hold that was not written by save
+        raise CheckpointError(
+            f"{tensors} is not a safetensors file ({type(error).__name__}: {error})."
+        ) from error
+    if _forms(arrays) != manifest["arrays"]:
+        raise CheckpointError(f"{tensors} does not hold the arrays that {path.name} lists.")
     # safetensors gives read-only views of the file's bytes; training goes on in place.
     return Checkpoint(
         manifest["step"], {name: array.copy() for name, array in arrays.items()}, manifest["meta"]
@@ -178,18 +238,36 @@ def latest_valid(directory: StrPath) -> Checkpoint | None:
     -------
     Checkpoint or None
 
+    Raises
+    ------
+    CheckpointError
+        If there is something else in place of the folder, or it cannot be read.
+
     Warns
     -----
     RuntimeWarning
         For each newer checkpoint that is incomplete or damaged.
     """
-    folder = Path(directory)
-    for step in sorted({step for step, _ in checkpoint_files(folder)}, reverse=True):
-        try:
-            return load(folder / f"step-{step:08d}.json")
-        except CheckpointError as error:
-            warnings.warn(f"skipping step {step}: {error}", RuntimeWarning, stacklevel=2)
-    return None
+    folder = check_path(directory, where="latest_valid", name="directory")
+    found, skipped = _newest(folder)
+    for text in skipped:
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return found
+
+
+def _newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that is whole, and a sentence for each one passed over."""
+    while True:
+        files, skipped = checkpoint_files(folder), list[str]()
+        for step in sorted({step for step, _ in files}, reverse=True):
+            try:
+                return load(folder / manifest_name(step)), skipped
+            except CheckpointError as error:
+                if set(checkpoint_files(folder)) != set(files):
+                    break  # somebody is saving: look again
+                skipped.append(f"skipping step {step}: {error}")
+        else:
+            return None, skipped
 
 
 def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -200,6 +278,7 @@ def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, A
     >>> split_state({"t": 3, "m": np.zeros(2)})
     ({'state.m': array([0., 0.])}, {'t': 3})
     """
+    _check_mapping(state, where="split_state", name="state")
     arrays = {f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)}
     return arrays, {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
 
@@ -212,6 +291,8 @@ def join_state(arrays: Mapping[str, Array], numbers: Mapping[str, Any]) -> dict[
     >>> join_state({"theta": np.ones(2), "state.m": np.zeros(2)}, {"t": 3})
     {'t': 3, 'm': array([0., 0.])}
     """
+    _check_mapping(arrays, where="join_state", name="arrays")
+    _check_mapping(numbers, where="join_state", name="numbers")
     own = {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
     return {**numbers, **own}
 
@@ -227,66 +308,63 @@ def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
     ...     [step for step, _ in checkpoint_files(Path(run))]
     [7, 7]
     """
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
-    return [(int(match[1]), path) for match, path in found if match]
+    return [(s, path) for s, path in _left_behind(folder) if _NAME.fullmatch(path.name)]
 
 
-def _prune(folder: Path, step: int, tensors: Path, keep: int) -> None:
-    """Delete all but the newest checkpoints, and what interrupted saves left behind."""
-    files = checkpoint_files(folder)
-    kept = {step, *sorted(s for s, path in files if path.suffix == ".json")[-keep:]}
-    # Manifests (.json sorts first) go before arrays: else a crash would leave a broken pair.
-    for s, path in sorted(files, key=lambda file: file[1].suffix):
-        replaced = s == step and path.suffix == tensors.suffix and path != tensors
-        if replaced or s not in kept:
-            path.unlink(missing_ok=True)
-    for path in folder.glob(".step-*"):
-        path.unlink(missing_ok=True)
-
-
-def _manifest_text(facts: Mapping[str, Any]) -> bytes:
-    """Write down the facts, the version of the format and their SHA-256 sum."""
-    manifest = {"format": "course_lib checkpoint", "version": VERSION, **facts}
+def _left_behind(folder: Path) -> list[tuple[int, Path]]:
+    """Return our files, also those of which only a part was written."""
     try:
-        # There and back first: number keys become strings, and those are sorted differently.
-        manifest = json.loads(json.dumps(manifest))
-        return json.dumps({**manifest, "manifest_sha256": _sum(manifest)}, indent=2).encode()
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            "save: meta must hold only what JSON can say (numbers, strings, booleans, None, "
-            f"lists, dicts with string keys): {error}."
-        ) from error
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """Return the facts that :func:`_manifest_text` wrote, or say why not."""
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        whole = manifest.pop("manifest_sha256") == _sum(manifest)
+        names = os.listdir(folder)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; save writes it last.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not the manifest of a checkpoint ({error}).") from error
-    if not whole:
-        raise CheckpointError(f"{path} was changed or damaged: its own SHA-256 sum differs.")
-    if manifest["version"] != VERSION:
+        return []
+    except OSError as error:
         raise CheckpointError(
-            f"{path} has format version {manifest['version']}, this program reads {VERSION}; "
-            "load it with the version of course_lib that wrote it."
-        )
-    return manifest
+            f"{folder} cannot be read as a folder of checkpoints ({error.strerror})."
+        ) from error
+    found = ((_NAME.fullmatch(name) or _PARTIAL.fullmatch(name), name) for name in names)
+    return [(int(match[1]), folder / name) for match, name in found if match]
 
 
-def _sum(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def _prune(folder: Path, step: int, keep: int, replaced: set[Path]) -> None:
+    """Delete all but the newest checkpoints, and what interrupted saves left behind.
+
+    Nothing newer: if another process saves later steps, it is the one to be believed.
+    """
+    files = _left_behind(folder)
+    whole = sorted(s for s, path in files if path.suffix == ".json")
+    kept = {step, *whole[-keep:]}
+    doomed = {path for s, path in files if s < step and s not in kept}
+    doomed |= {path for s, path in files if s < step and path.name.startswith(".")}
+    # Manifests (.json sorts first) go before arrays: else a crash would leave a broken pair.
+    for path in sorted(doomed | replaced, key=lambda path: path.suffix):
+        with suppress(OSError):  # what cannot be deleted does no harm
+            path.unlink()
+
+
+def _forms(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    return {n: {"shape": list(a.shape), "dtype": str(a.dtype)} for n, a in arrays.items()}
+
+
+def _check_mapping(value: object, *, where: str, name: str) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{where}: {name} must be a dict, got {type(value).__name__}.")
+    for key in value:
+        if name != "meta" and not isinstance(key, str):
+            raise TypeError(f"{where}: the keys of {name} must be strings, got {key!r}.")
 
 
 def _plain(name: str, array: Array) -> Array:
     known = isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
-    if not known or array.dtype.itemsize > 8:  # the format has no long double
+    if not known or isinstance(array, np.ma.MaskedArray) or array.dtype.itemsize > 8:
+        # The format has no long double, and no masks.
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(
-            f"save: arrays[{name!r}] must be a NumPy array of numbers, got {kind}; other things "
-            "belong in meta."
+            f"save: arrays[{name!r}] must be a NumPy array of numbers, got {kind}; other "
+            "things belong in meta."
+        )
+    if name == "__metadata__" or not name.isprintable():
+        raise ValueError(
+            f"save: no array can be called {name!r}: the format reserves '__metadata__', and what "
+            "cannot be printed is no name."
         )
     return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, as_array, check_dtype, check_integer, check_number
 from course_lib.needs import require
 from course_lib.toys import spirals as spirals
 from course_lib.toys import two_moons as two_moons
@@ -72,7 +72,7 @@ def load_digits(
     ----------
     Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI repository.
     """
-    kind = _float_type(dtype, "load_digits")
+    kind = check_dtype(dtype, where="load_digits")
     x, y = _shipped_with_sklearn("load_digits", "load_digits")
     train, test = stratified(y, seed=seed, test_fraction=test_fraction, where="load_digits")
     x = (x / 16).astype(kind)  # pixels count 0 to 16 dots; sixteenths are exact in any type
@@ -98,7 +98,7 @@ def load_breast_cancer(
     ----------
     Wolberg, Street & Mangasarian 1995, Breast Cancer Wisconsin (Diagnostic), UCI.
     """
-    kind = _float_type(dtype, "load_breast_cancer")
+    kind = check_dtype(dtype, where="load_breast_cancer")
     x, y = _shipped_with_sklearn("load_breast_cancer", "load_breast_cancer")
     where = "load_breast_cancer"
     train, test = stratified(y, seed=seed, test_fraction=test_fraction, where=where)
@@ -135,7 +135,7 @@ def load_mnist(
     """
     from course_lib import mnist  # loads urllib, which costs more than the rest of the package
 
-    kind = _float_type(dtype, "load_mnist")
+    kind = check_dtype(dtype, where="load_mnist")
     arrays = mnist.read(root, download=download)
     x_train, x_test = (np.true_divide(arrays[i], 255, dtype=kind) for i in (0, 2))
     y_train, y_test = (arrays[i].astype(np.int64) for i in (1, 3))
@@ -148,12 +148,6 @@ def _shipped_with_sklearn(loader: str, where: str) -> tuple[Array, Array]:
 
     x, y = getattr(datasets, loader)(return_X_y=True)
     return x, y.astype(np.int64)
-
-
-def _float_type(dtype: DTypeLike, where: str) -> np.dtype[Any]:
-    if np.dtype(dtype).kind != "f":
-        raise TypeError(f"{where}: dtype must be a floating-point type, got {np.dtype(dtype)}.")
-    return np.dtype(dtype)
 
 
 def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[Rows]:
@@ -218,8 +212,9 @@ def stratified(
 
     Raises
     ------
-    ValueError
-        If no row is left on one of the sides, or a class has a single one.
+    ValueError, TypeError
+        If no row is left on one of the sides, or a class has a single one, or none to train on; if
+        `y` is no list of classes.
 
     Examples
     --------
@@ -229,6 +224,12 @@ def stratified(
     (array([3, 2]), array([3, 2]))
     """
     seed = check_integer(seed, where=where, name="seed", at_least=0)
+    y = as_array(y, where=where, name="y")
+    if y.ndim != 1 or y.dtype.kind not in "biufSU":
+        raise TypeError(
+            f"{where}: y must be 1-D, with one class per row, got {y.dtype} of shape {y.shape}."
+        )
+    test_fraction = check_number(test_fraction, where=where, name=name, at_least=0, at_most=1)
     n, tests = len(y), round(test_fraction * len(y))
     if not 0 < tests < n:
         raise ValueError(
@@ -246,6 +247,11 @@ def stratified(
     order = order[np.argsort(y[order], kind="stable")]  # by class, shuffled within each
     step = np.arange(n + 1) * tests // n
     chosen = step[1:] > step[:-1]  # evenly spaced, exactly `tests` of them
+    if len(lost := np.setdiff1d(classes, y[order[~chosen]])):  # more than half are held out
+        raise ValueError(
+            f"{where}: class {lost[0]!s} would have no sample to train on; make {name} smaller, "
+            f"got {test_fraction}."
+        )
     return rng.permutation(order[~chosen]), rng.permutation(order[chosen])
 
 

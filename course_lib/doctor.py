@@ -78,7 +78,7 @@ def _memory() -> Iterator[str]:
     if hasattr(os, "sysconf"):
         gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
         yield f"{gigabytes:.1f} GB in the machine"
-    shared = Path("/dev/shm")
+    shared = Path("/dev/shm")  # nosec B108 # only its size is asked for
     if shared.is_dir():
         usage = shutil.disk_usage(shared)
         yield f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB of shared memory are free"

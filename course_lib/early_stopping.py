@@ -5,12 +5,20 @@ Chapter: batches, validation and reading a training curve.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
-from course_lib.evaluation import Epoch, History
+from course_lib.arrays import (
+    Array,
+    check_instance,
+    check_integer,
+    check_number,
+    shown,
+)
+from course_lib.evaluation import Epoch, History, score_names
+from course_lib.losses import Loss
 from course_lib.optimizers import State
 
 
@@ -28,12 +36,16 @@ class EarlyStopping:
     min_delta : float
         How much lower (higher, for an accuracy) a value must be to count as improvement.
     metric : str
-        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
+        A key of the history.
+    better : {"lower", "higher"}, optional
+        Which values of it are better. Needed unless the name ends in "loss" (lower) or "accuracy"
+        (higher).
 
     Raises
     ------
-    ValueError
-        If `patience` is below 1 or the history lacks the metric.
+    ValueError, TypeError
+        If `patience` is below 1, `min_delta` below 0, nothing says which values of the metric are
+        better, or the history lacks it.
 
     References
     ----------
@@ -44,18 +56,28 @@ class EarlyStopping:
     >>> stop = EarlyStopping(patience=2)
     >>> stop({"val_loss": [1.0, 0.5, 0.6]}), stop({"val_loss": [1.0, 0.5, 0.6, 0.7]})
     (False, True)
+    >>> EarlyStopping(patience=2, metric="val_f1", better="higher")({"val_f1": [0.5, 0.6, 0.7]})
+    False
     """
 
     patience: int = 5
     min_delta: float = 0.0
     metric: str = "val_loss"
+    better: str | None = None
 
     def __post_init__(self) -> None:
-        check_integer(self.patience, where="EarlyStopping", name="patience", at_least=1)
+        where = "EarlyStopping"
+        check_integer(self.patience, where=where, name="patience", at_least=1)
+        check_number(self.min_delta, where=where, name="min_delta", at_least=0)
+        check_instance(self.metric, str, where=where, name="metric")
+        _sign(self.metric, self.better, where=where)
 
     def __call__(self, history: History) -> bool:
         """Say whether training should stop now."""
-        best = best_epoch(history, self.metric, min_delta=self.min_delta, where="EarlyStopping")
+        best = best_epoch(
+            history, self.metric, min_delta=self.min_delta, better=self.better,
+            where="EarlyStopping",
+        )  # fmt: skip
         return len(history[self.metric]) - 1 - best >= self.patience
 
 
@@ -69,7 +91,10 @@ class KeepBest:
     Parameters
     ----------
     metric : str
-        A key of the history; a name that ends in "accuracy" is to grow, any other to fall.
+        A key of the history.
+    better : {"lower", "higher"}, optional
+        Which values of it are better. Needed unless the name ends in "loss" (lower) or "accuracy"
+        (higher).
 
     Attributes
     ----------
@@ -83,7 +108,7 @@ class KeepBest:
     Raises
     ------
     ValueError
-        If the history lacks the metric.
+        If nothing says which values of the metric are better, or the history lacks it.
 
     References
     ----------
@@ -99,38 +124,78 @@ class KeepBest:
     (1, array([1., 1.]))
     """
 
-    def __init__(self, metric: str = "val_loss") -> None:
-        self.metric = metric
+    def __init__(self, metric: str = "val_loss", better: str | None = None) -> None:
+        check_instance(metric, str, where="KeepBest", name="metric")
+        _sign(metric, better, where="KeepBest")
+        self.metric, self.better = metric, better
         self.theta: Array | None = None
         self.state: State | None = None
         self.epoch = -1
 
     def __call__(self, event: Epoch) -> None:
         """Keep the parameters of this epoch if it is the best so far."""
-        best = best_epoch(event.history, self.metric, where="KeepBest")
+        check_instance(event, Epoch, where="KeepBest", name="event")
+        best = best_epoch(event.history, self.metric, better=self.better, where="KeepBest")
         if best == len(event.history[self.metric]) - 1:
             self.theta, self.state, self.epoch = event.theta, event.state, event.epoch
 
 
-def best_epoch(history: History, metric: str, *, min_delta: float = 0.0, where: str) -> int:
+def check_keep_best(keep_best: str | None, loss: Loss, *, held_out: bool, where: str) -> str | None:
+    """Return which number of the history decides about the best epoch, if one is to be kept.
+
+    Examples
+    --------
+    >>> from course_lib import losses
+    >>> check_keep_best("val_loss", losses.mse, held_out=False, where="fit")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit: keep_best must be one of loss, got 'val_loss'; what begins with val_ needs \
+validation=(x, y).
+    """
+    names = ["loss", *(f"val_{name}" for name in score_names(loss) if held_out)]
+    if keep_best is None or (isinstance(keep_best, str) and keep_best in names):
+        return keep_best
+    raise ValueError(
+        f"{where}: keep_best must be one of {', '.join(names)}, got {shown(keep_best)}; what "
+        "begins with val_ needs validation=(x, y)."
+    )
+
+
+def best_epoch(
+    history: History, metric: str, *, min_delta: float = 0.0, better: str | None = None, where: str
+) -> int:
     """Return the number, from 0, of the last epoch that was an improvement; -1 if none was.
 
-    `metric` and `min_delta` are those of :class:`EarlyStopping`; `where` says who asks, for the
-    error sentence.
+    `metric`, `min_delta` and `better` are those of :class:`EarlyStopping`; `where` says who asks,
+    for the error sentence.
 
     Examples
     --------
     >>> best_epoch({"val_loss": [1.0, 0.5, 0.6, 0.5]}, "val_loss", where="here")
     1
     """
+    check_instance(history, Mapping, where=where, name="history", hint="such as fit(...).history")
     if metric not in history:
         raise ValueError(
-            f"{where}: the history has no {metric!r}, only {', '.join(history)}; "
+            f"{where}: the history must have {metric!r}, got only {', '.join(map(str, history))}; "
             "pass validation=(x, y) or choose another metric."
         )
-    sign = -1.0 if metric.endswith("accuracy") else 1.0
+    sign = _sign(metric, better, where=where)
     best, found = np.inf, -1
     for epoch, value in enumerate(history[metric]):
         if sign * value < best - min_delta:
             best, found = sign * value, epoch
     return found
+
+
+def _sign(metric: str, better: str | None, *, where: str) -> float:
+    """Return 1 if lower values of a metric are better, -1 if higher ones are."""
+    if better is None:
+        known = {"loss": "lower", "accuracy": "higher"}
+        better = next((known[end] for end in known if metric.endswith(end)), None)
+    if not isinstance(better, str) or better not in ("lower", "higher"):
+        raise ValueError(
+            f"{where}: better must be 'lower' or 'higher', got {shown(better)}; a metric such as "
+            f"{metric!r} does not say by itself which of its values are better."
+        )
+    return 1.0 if better == "lower" else -1.0

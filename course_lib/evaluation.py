@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, check_instance
 from course_lib.losses import Loss
 from course_lib.network import Network
 from course_lib.optimizers import State
@@ -24,18 +24,30 @@ History: TypeAlias = dict[str, list[float]]
 def evaluate(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     """Return the mean loss and, for a classification loss, the accuracy.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If the data does not fit the network.
+
     Examples
     --------
     >>> from course_lib import mlp
     >>> evaluate(mlp([1, 1], loss="mse"), np.array([2.0, 0.0]), [[1.0], [2.0]], [2.0, 5.0])
     {'loss': 0.5}
     """
+    check_instance(net, Network, where="evaluate", name="net")
     x, y = net.check_data(x, y, where="evaluate")
     return score(net.loss, net.forward(theta, x)[0], y)
 
 
 def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
     """Return the share of rows whose predicted class is the right one, between 0 and 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the data does not fit the network, labels that are texts included, or its loss tells no
+        classes apart.
 
     Examples
     --------
@@ -44,6 +56,13 @@ def accuracy(net: Network, theta: Array, x: Any, y: Any) -> float:
     >>> accuracy(net, np.array([-1.0, 1.0, 0.0, 0.0]), [[-2.0], [3.0], [4.0], [5.0]], [0, 1, 0, 1])
     0.75
     """
+    check_instance(net, Network, where="accuracy", name="net")
+    if net.loss.kind == "values":
+        raise ValueError(
+            f"accuracy: net must tell classes apart, got one with the loss {net.loss.name}; "
+            "evaluate returns its loss."
+        )
+    x, y = net.check_data(x, y, where="accuracy")
     predicted = net.predict(theta, x)
     return float(np.mean(predicted == np.reshape(y, predicted.shape)))
 

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from course_lib.arrays import Array
+from course_lib.arrays import (
+    Array,
+    as_array,
+    check_callable,
+    check_instance,
+    check_number,
+    check_numbers,
+    check_theta,
+    shown,
+)
 from course_lib.network import Network
 
 # Rounding of 1e-11 against a gradient of length 0.1 then gives 1e-8, below what a right one may;
@@ -47,16 +57,17 @@ def numerical_gradient(f: Callable[[Array], float], theta: Array, h: float = 1e-
     Raises
     ------
     TypeError
-        If `theta` is not float64.
+        If `theta` is not float64, or `f` no function that returns a number.
     ValueError
-        If `theta` is not a vector or `h` is not positive.
+        If `theta` is not a finite vector or `h` is not positive.
 
     Examples
     --------
     >>> numerical_gradient(lambda t: float(t @ t), np.array([1.0, -2.0])).round(6)
     array([ 2., -4.])
     """
-    theta = np.asarray(theta)
+    check_callable(f, where="numerical_gradient", name="f", takes=("theta",))
+    theta = as_array(theta, where="numerical_gradient", name="theta")
     if theta.dtype != np.float64:
         raise TypeError(
             f"numerical_gradient: theta must be float64, got {theta.dtype}; differences in a "
@@ -64,14 +75,24 @@ def numerical_gradient(f: Callable[[Array], float], theta: Array, h: float = 1e-
         )
     if theta.ndim != 1:
         raise ValueError(f"numerical_gradient: theta must be a vector, got shape {theta.shape}.")
-    if not h > 0:
-        raise ValueError(f"numerical_gradient: h must be positive, got {h!r}.")
+    check_theta(theta, where="numerical_gradient", finite=True)
+    h = check_number(h, where="numerical_gradient", name="h", above=0)
+
+    def value(point: Array) -> float:
+        found: Any = f(point)
+        if not (isinstance(found, Real) or (isinstance(found, np.ndarray) and found.ndim == 0)):
+            raise TypeError(
+                f"numerical_gradient: f must return a number, got {shown(found)}; a gradient is "
+                "that of one number, such as a sum."
+            )
+        return float(found)
+
     point, gradient = theta.copy(), np.empty_like(theta)
     for i, start in enumerate(theta):
         point[i] = start + h
-        above = f(point)
+        above = value(point)
         point[i] = start - h
-        gradient[i] = (above - f(point)) / (2 * h)
+        gradient[i] = (above - value(point)) / (2 * h)
         point[i] = start
     return gradient
 
@@ -111,16 +132,22 @@ def relative_error(a: Array, n: Array, *, floor: float = 0.0) -> float:
     >>> relative_error(np.zeros(1), rounding), relative_error(np.zeros(1), rounding, floor=0.01)
     (1.0, 1e-09)
     """
-    a, n = np.asarray(a), np.asarray(n)
+    a = check_numbers(a, where="relative_error", name="a").astype(np.float64)
+    n = check_numbers(n, where="relative_error", name="n").astype(np.float64)
+    floor = check_number(floor, where="relative_error", name="floor", at_least=0)
     if a.shape != n.shape:
         raise ValueError(
             f"relative_error: the gradients must have the same shape, got {a.shape} and {n.shape}."
         )
-    tiny = float(np.finfo(np.float64).tiny)
-    scale = max(float(np.linalg.norm(a)), float(np.linalg.norm(n)), floor, tiny)
-    error = float(np.linalg.norm(a - n)) / scale
-    # Not NaN, which no comparison would catch: max() of a dictionary with it passes any limit.
-    return math.inf if math.isnan(error) else error
+    if not (np.isfinite(a).all() and np.isfinite(n).all()):
+        return math.inf  # not NaN, which no comparison would catch
+    largest = max(float(np.abs(a).max(initial=0)), float(np.abs(n).max(initial=0)), floor)
+    # Squares of numbers below 1e-162 would be 0, of those above 1e154 infinite. A power of two
+    # changes no digit.
+    power = -math.frexp(largest)[1]
+    a, n, floor = np.ldexp(a, power), np.ldexp(n, power), math.ldexp(floor, power)
+    scale = max(float(np.linalg.norm(a)), float(np.linalg.norm(n)), floor)
+    return float(np.linalg.norm(a - n)) / scale if scale else 0.0
 
 
 def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
@@ -150,8 +177,8 @@ def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
 
     Raises
     ------
-    TypeError
-        If `theta` is not float64.
+    TypeError, ValueError
+        If `theta` is not float64 and finite, or the data does not fit the network.
 
     Examples
     --------
@@ -162,6 +189,7 @@ def check(net: Network, theta: Array, x: Any, y: Any) -> dict[str, float]:
     >>> {name: error < 1e-7 for name, error in errors.items()}
     {'0.W': True, '0.b': True, '2.W': True, '2.b': True}
     """
+    check_instance(net, Network, where="gradcheck.check", name="net", hint="such as mlp([2, 3, 1])")
     numerical = numerical_gradient(lambda t: net.loss_value(t, x, y), theta)
     _, analytic = net.loss_and_grad(theta, x, y)
     pairs = {

@@ -3,6 +3,7 @@
 A layer is a frozen description. Its parameters ``p`` come in as an argument, and what ``backward``
 will need goes out of ``forward`` as the ``cache``: nothing is remembered in between. ``empty`` is
 where new arrays come from: fresh memory, or the caller's :class:`~course_lib.workspace.Workspace`.
+A layer checks what it is made of, and trusts what it is called with: the network's door is before.
 
 Chapters: forward propagation, backpropagation.
 """
@@ -16,7 +17,13 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from course_lib.activations import Activation
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import (
+    Array,
+    check_callable,
+    check_instance,
+    check_integer,
+    check_number,
+)
 from course_lib.weights import Initializer, he_normal
 
 Params: TypeAlias = dict[str, Array]
@@ -43,6 +50,10 @@ class Layer(Protocol):
     number of outputs that it then gives. ``shapes`` and ``init`` say and draw the parameters,
     ``forward`` computes, ``backward`` and ``gradient`` send the derivative back to the inputs and
     to the parameters.
+
+    What a layer makes of a row depends on that row only: batches are cut in pieces of rows, one for
+    each rank. Each call of ``empty`` within one of ``forward`` or ``backward`` gives another array;
+    what ``forward`` had is still there in ``backward``.
     """
 
     @property
@@ -75,7 +86,7 @@ class Dense:
     Raises
     ------
     ValueError, TypeError
-        If a size is not a positive integer.
+        If a size is not a positive integer, or the initialiser is no function.
 
     Examples
     --------
@@ -94,7 +105,10 @@ class Dense:
 
     def __post_init__(self) -> None:
         for name in ("fan_in", "fan_out"):
-            check_integer(getattr(self, name), where="Dense", name=name, at_least=1)
+            size = check_integer(getattr(self, name), where="Dense", name=name, at_least=1)
+            object.__setattr__(self, name, size)
+        arguments = ("rng", "fan_in", "fan_out")
+        check_callable(self.weights, where="Dense", name="weights", takes=arguments)
 
     def __repr__(self) -> str:
         # The name of the initialiser, not its address, which changes from run to run.
@@ -132,7 +146,11 @@ class Dense:
 
 
 class Elementwise:
-    """A layer without parameters that keeps the width, whatever it is."""
+    """A layer without parameters that keeps the width, whatever it is; to be derived from.
+
+    The derived layer may mix the units of a row, as a normalisation does: tensor parallelism, where
+    a rank has only some of them, takes :class:`Activate` and :class:`Dropout` only.
+    """
 
     fan_in: int | None = None
 
@@ -170,6 +188,12 @@ class Activate(Elementwise):
     """
 
     activation: Activation
+
+    def __post_init__(self) -> None:
+        check_instance(
+            self.activation, Activation, where="Activate", name="activation",
+            hint="activations.get(name) finds one by its name",
+        )  # fmt: skip
 
     def forward(
         self, p: Params, x: Array, *, rng: Noise | None = None, empty: Empty = fresh
@@ -220,8 +244,8 @@ class Dropout(Elementwise):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout: rate must lie in [0, 1), got {self.rate}.")
+        rate = check_number(self.rate, where="Dropout", name="rate", at_least=0, below=1)
+        object.__setattr__(self, "rate", rate)
 
     def forward(
         self, p: Params, x: Array, *, rng: Noise | None = None, empty: Empty = fresh

@@ -14,12 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from course_lib.activations import sigmoid, softmax, softplus
-from course_lib.arrays import Array
+from course_lib.activations import sigmoid, softmax
+from course_lib.arrays import (
+    Array,
+    as_array,
+    check_callable,
+    check_instance,
+    check_numbers,
+    check_shape,
+    shown,
+)
 from course_lib.registry import lookup
 
 Kind = Literal["values", "binary", "labels", "margin"]
@@ -56,11 +64,15 @@ class Loss:
     f: Callable[..., tuple[float, Array]] = field(repr=False)
     kind: Kind = "values"
 
+    def __post_init__(self) -> None:
+        check_instance(self.name, str, where="Loss", name="name")
+        check_callable(self.f, where="Loss", name="f", takes=("outputs", "targets"))
+        lookup("kind of loss", self.kind, dict.fromkeys(get_args(Kind)))
+
     def __call__(self, outputs: Any, targets: Any) -> tuple[float, Array]:
-        """Return the sum over rows and its gradient, after checking the targets."""
-        outputs = np.asarray(outputs)
-        if outputs.dtype.kind != "f":
-            outputs = outputs.astype(np.float64)
+        """Return the sum over rows and its gradient, after checking both."""
+        outputs = check_numbers(outputs, where=self.name, name="outputs")
+        check_shape(outputs, None, where=self.name, name="outputs")
         return self.f(outputs, self.check(targets, outputs.shape, where=self.name))
 
     def check(self, targets: Any, shape: tuple[int, ...], *, where: str) -> Array:
@@ -89,8 +101,8 @@ class Loss:
         ...
         ValueError: fit: labels must lie in 0..2 for 3 outputs, got 3 at row 1.
         """
-        y = np.asarray(targets)
-        rows, outputs = shape
+        y = as_array(targets, where=where, name="targets")
+        rows, outputs = _two(shape, where)
         is_label = self.kind in ("labels", "margin")
         wanted = (rows,) if is_label else (rows, outputs)
         if y.shape != wanted and not (outputs == 1 and y.shape in {(rows,), (rows, 1)}):
@@ -151,6 +163,16 @@ class Loss:
             f"{self.name} does not define probabilities; use softmax_cross_entropy or "
             "binary_cross_entropy, or ask for the predictions."
         )
+
+
+def _two(shape: Any, where: str) -> tuple[int, int]:
+    if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1] > 0:
+        raise ValueError(
+            f"{where}: outputs must have a shape (batch, k) with k of at least 1, got "
+            f"{shown(shape)}."
+        )
+    rows, outputs = shape
+    return rows, outputs
 
 
 def _check_labels(y: Array, classes: int, outputs: int, where: str) -> Array:
@@ -248,8 +270,12 @@ def _binary_cross_entropy(
 ) -> tuple[float, Array]:
     k = outputs.shape[1]
     y = _columns(targets, outputs)
-    total = float((softplus.f(outputs) - y * outputs).sum()) / k
-    out = np.subtract(sigmoid.f(outputs), y, out=out)
+    above = outputs > 0
+    e = np.exp(-np.abs(outputs))
+    # Where z is large, log(1 + exp(z)) - y z is z - y z, and what matters would be rounded away.
+    total = float((np.abs(outputs) * np.where(above, 1 - y, y) + np.log1p(e)).sum()) / k
+    e /= 1 + e  # sigmoid(-|z|), the smaller of the two probabilities
+    out = np.subtract(np.where(above, 1 - y, e), np.where(above, e, y), out=out)
     out /= k
     return total, out
 
@@ -275,7 +301,8 @@ def _softmax_cross_entropy(
     out = np.subtract(outputs, outputs.max(axis=1, keepdims=True), out=out)
     total = -float(out[rows, targets].sum())
     np.exp(out, out=out)
-    normaliser = out.sum(axis=1, keepdims=True)
+    # In float32 the small summands, which are the loss of a row that is right, would be lost.
+    normaliser = out.sum(axis=1, keepdims=True, dtype=np.float64)
     total += float(np.log(normaliser).sum())
     out /= normaliser
     out[rows, targets] -= 1

@@ -14,6 +14,7 @@ import math
 import os
 import struct
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from course_lib.atomic import write_bytes
+from course_lib.paths import check_path, writing
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -47,7 +49,7 @@ def read(root: str | os.PathLike[str], *, download: bool = False) -> tuple[Bytes
 
     Parameters and errors as for :func:`course_lib.data.load_mnist`.
     """
-    folder = Path(root)
+    folder = check_path(root, where="load_mnist", name="root")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing and not download:
         raise FileNotFoundError(
@@ -67,6 +69,8 @@ def parse_idx(raw: bytes, name: str) -> Bytes:
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]), "labels")
     array([7, 2, 1], dtype=uint8)
     """
+    if not isinstance(raw, bytes | bytearray | memoryview):
+        raise TypeError(f"parse_idx: raw must be the bytes of a file, got {type(raw).__name__}.")
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise ValueError(
             f"{name}: expected an IDX file of unsigned bytes (it starts with 0, 0, 8), "
@@ -82,7 +86,7 @@ def parse_idx(raw: bytes, name: str) -> Bytes:
     values = np.frombuffer(raw, np.uint8, offset=start)
     if values.size != math.prod(shape):
         raise ValueError(f"{name}: expected data of shape {shape}, got {values.size} bytes.")
-    return values.reshape(shape[0], -1) if len(shape) > 1 else values
+    return values.reshape(shape[0], math.prod(shape[1:])) if len(shape) > 1 else values
 
 
 def _checked(path: Path) -> Bytes:
@@ -97,19 +101,22 @@ def _checked(path: Path) -> Bytes:
 
 def _fetch(name: str, folder: Path) -> None:
     """Download one file from the first mirror that has it; it appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, where="load_mnist"):
+        folder.mkdir(parents=True, exist_ok=True)
     failures = []
     for mirror in MIRRORS:
         try:
-            with urllib.request.urlopen(mirror + name, timeout=60) as response:
+            # The addresses stand above, and what they send is compared with its sum.
+            with urllib.request.urlopen(mirror + name, timeout=60) as response:  # nosec B310
                 content = response.read()
-        except OSError as error:
-            failures.append(f"{mirror}: {error}")
+        except (OSError, HTTPException, ValueError) as error:  # whatever a server may send
+            failures.append(f"{mirror}: {type(error).__name__}: {' '.join(str(error).split())}")
             continue
         if hashlib.sha256(content).hexdigest() != FILES[name]:
             failures.append(f"{mirror}: not the original file (SHA-256 sum)")
             continue
-        write_bytes(folder / name, content)
+        with writing(folder, where="load_mnist"):
+            write_bytes(folder / name, content)
         return
     raise OSError(
         f"load_mnist: could not download {name}. {'; '.join(failures)}. "

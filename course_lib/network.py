@@ -18,8 +18,21 @@ import numpy as np
 
 from course_lib import activations, losses
 from course_lib.activations import Activation
-from course_lib.arrays import Array, check_integer, check_matrix, check_shape, check_theta
-from course_lib.chain import Chain
+from course_lib.arrays import (
+    Array,
+    as_array,
+    check_dtype,
+    check_instance,
+    check_integer,
+    check_like,
+    check_matrix,
+    check_number,
+    check_sequence,
+    check_shape,
+    check_theta,
+    shown,
+)
+from course_lib.chain import Chain, check_bounds, check_noise
 from course_lib.layers import Activate, Dense, Dropout, Layer, Noise, fresh
 from course_lib.losses import Loss
 from course_lib.weights import Initializer, he_normal
@@ -44,8 +57,8 @@ class Network(Chain):
 
     Raises
     ------
-    ValueError
-        If two neighbouring layers do not fit.
+    ValueError, TypeError
+        If two neighbouring layers do not fit, or something is no layer or no loss.
 
     Examples
     --------
@@ -60,6 +73,12 @@ class Network(Chain):
     """
 
     loss: Loss
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_instance(
+            self.loss, Loss, where="Network", name="loss", hint="losses.get(name) finds one"
+        )
 
     def loss_and_grad(
         self,
@@ -106,18 +125,30 @@ class Network(Chain):
             If a shape does not fit, a label is out of range, a number is not finite, or the
             batch is empty and no denominator is given.
         TypeError
-            If theta is no array of floating-point numbers.
+            If theta is no array of floating-point numbers, or another argument of a wrong kind.
         """
         where = "loss_and_grad"
         check_theta(theta, where=where)
+        if rng is not None:
+            check_noise(rng, where=where)
+        # Compared here first: this runs at every step, and a call costs more than the comparison.
+        if out is not None and not (
+            type(out) is np.ndarray and out.shape == theta.shape and out.dtype == theta.dtype
+        ):
+            check_like(out, theta, where=where, name="out", like="theta")
         if workspace is None:
             x, y = self.check_data(x, y, where=where, empty=denominator is not None)
             views, empty = self.unpack, fresh
         else:
+            check_instance(
+                workspace, Workspace, where=where, name="workspace",
+                hint="make one with net.workspace(batch_size, dtype)",
+            )  # fmt: skip
             _check_rows(x, y, self.n_inputs, where=where)
             views, empty = workspace.views, workspace.output
         denominator = len(x) if denominator is None else denominator
-        check_integer(denominator, where=where, name="denominator", at_least=1)
+        if type(denominator) is not int or denominator < 1:
+            check_integer(denominator, where=where, name="denominator", at_least=1)
         gradient = np.empty_like(theta) if out is None else out
         params, grads = views(theta), views(gradient)
         outputs, caches = self.propagate(
@@ -133,11 +164,18 @@ class Network(Chain):
     def loss_value(self, theta: Array, x: Any, y: Any, *, denominator: int | None = None) -> float:
         """Compute the loss without its gradient, dropout off; arguments as loss_and_grad."""
         x, y = self.check_data(x, y, where="loss_value", empty=denominator is not None)
+        denominator = len(x) if denominator is None else denominator
+        check_integer(denominator, where="loss_value", name="denominator", at_least=1)
         outputs, _ = self.forward(theta, x)
-        return self.loss.f(outputs, y)[0] / (len(x) if denominator is None else denominator)
+        return self.loss.f(outputs, y)[0] / denominator
 
     def predict(self, theta: Array, x: Any) -> Array:
         """Answer: class labels (batch,) for a classification loss, else the outputs (batch, k).
+
+        Raises
+        ------
+        ValueError
+            If theta or x is not finite: the largest of NaNs would be class 0.
 
         Examples
         --------
@@ -145,6 +183,7 @@ class Network(Chain):
         >>> net.predict(net.init(np.random.default_rng(0)), np.ones((5, 2))).shape
         (5,)
         """
+        check_theta(theta, where="predict", finite=True)
         return self.loss.decide(self.forward(theta, x)[0])
 
     def predict_proba(self, theta: Array, x: Any) -> Array:
@@ -165,7 +204,7 @@ class Network(Chain):
         >>> [part.n_params for part in mlp([2, 3, 2]).split([2])]
         [9, 8]
         """
-        edges = [0, *bounds, len(self.layers)]
+        edges = [0, *check_bounds(bounds, where="Network.split"), len(self.layers)]
         if any(b <= a for a, b in pairwise(edges)):
             raise ValueError(
                 f"Network.split: bounds must increase within 1..{len(self.layers) - 1}, "
@@ -176,7 +215,7 @@ class Network(Chain):
     def workspace(self, batch_size: int, dtype: Any = np.float64) -> Workspace:
         """Make scratch arrays for batches of up to `batch_size` rows; the caller keeps them."""
         rows = check_integer(batch_size, where="workspace", name="batch_size", at_least=1)
-        return Workspace(self.unpack, len(self.layers), rows, np.dtype(dtype))
+        return Workspace(self.unpack, len(self.layers), rows, check_dtype(dtype, where="workspace"))
 
     def check_data(
         self, x: Any, y: Any, *, where: str = "check_data", empty: bool = False
@@ -189,7 +228,7 @@ class Network(Chain):
             If there are no rows (unless `empty`), the number of features or rows does not fit, a
             number is not finite, or a target is not what the loss expects.
         """
-        x, y = check_matrix(x, self.n_inputs, where=where), np.asarray(y)
+        x, y = check_matrix(x, self.n_inputs, where=where), as_array(y, where=where, name="y")
         _check_rows(x, y, self.n_inputs, where=where)
         if len(x) == 0 and not empty:
             raise ValueError(f"{where}: x must have at least one row, got shape {x.shape}.")
@@ -197,9 +236,15 @@ class Network(Chain):
 
 
 def _check_rows(x: Array, y: Array, columns: int | None, *, where: str) -> None:
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        raise TypeError(
+            f"{where}: with a workspace, x and y must be arrays, got {shown(x)} and {shown(y)}."
+        )
     check_shape(x, columns, where=where)
     if y.ndim == 0 or len(y) != len(x):
-        raise ValueError(f"{where}: x has {len(x)} rows, but y has shape {y.shape}.")
+        raise ValueError(
+            f"{where}: y must have as many rows as x, which has {len(x)}, got shape {y.shape}."
+        )
 
 
 def mlp(
@@ -227,20 +272,25 @@ def mlp(
 
     Raises
     ------
-    ValueError
-        If a size is not a positive integer, or a name is not known.
+    ValueError, TypeError
+        If a size is not a positive integer, a name is not known, or the dropout not in [0, 1).
 
     Examples
     --------
     >>> mlp([64, 32, 10]).n_params == 64 * 32 + 32 + 32 * 10 + 10
     True
     """
+    sizes = [
+        check_integer(size, where="mlp", name=f"sizes[{i}]", at_least=1)
+        for i, size in enumerate(check_sequence(sizes, where="mlp", name="sizes", of="integers"))
+    ]
     if len(sizes) < 2:
         raise ValueError(
-            f"mlp: sizes needs at least inputs and outputs, got {list(sizes)}; "
+            f"mlp: sizes needs at least inputs and outputs, got {sizes}; "
             "with a hidden layer, for example, [64, 32, 10]."
         )
     after: list[Layer] = [Activate(activations.get(hidden))]
+    dropout = check_number(dropout, where="mlp", name="dropout", at_least=0, below=1)
     if dropout:
         after.append(Dropout(dropout))
     initializer = get_weights(weights)

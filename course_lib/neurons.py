@@ -5,7 +5,7 @@ Chapter: neurons.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,8 @@ class Neuron:
 
     Raises
     ------
-    ValueError
-        If there is no weight.
+    ValueError, TypeError
+        If there is no weight, or something is no number or no function.
 
     Examples
     --------
@@ -74,9 +74,15 @@ class Neuron:
     activation: Callable[[Any], Any] = identity
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", tuple(self.weights))
+        object.__setattr__(self, "weights", _numbers("weights", self.weights))
         if not self.weights:
             raise ValueError("Neuron: weights must hold at least one number, got none.")
+        if self.bias is not None:
+            _numbers("bias", (self.bias,))
+        if not callable(self.activation):
+            raise TypeError(
+                f"Neuron: activation must be a function of one number, got {self.activation!r}."
+            )
 
     def pre_activation(self, x: Sequence[float]) -> float:
         """Return z, the weighted sum plus the bias.
@@ -88,23 +94,40 @@ class Neuron:
 
         Raises
         ------
-        ValueError
-            If the number of inputs is another.
+        ValueError, TypeError
+            If the number of inputs is another, or one is no number.
 
         Examples
         --------
         >>> Neuron([2.0, -1.0]).pre_activation([3.0, 4.0])
         2.0
         """
-        if len(x) != len(self.weights):
+        inputs = _numbers("x", x)
+        if len(inputs) != len(self.weights):
             raise ValueError(
-                f"Neuron: expected {len(self.weights)} inputs (one per weight), got {len(x)}."
+                f"Neuron: x must hold {len(self.weights)} inputs (one per weight), got "
+                f"{len(inputs)}."
             )
         z = 0.0 if self.bias is None else self.bias
-        for weight, value in zip(self.weights, x, strict=True):
+        for weight, value in zip(self.weights, inputs, strict=True):
             z += weight * value
         return z
 
     def __call__(self, x: Sequence[float]) -> Any:
         """Return the activation of the weighted sum."""
         return self.activation(self.pre_activation(x))
+
+
+def _numbers(name: str, values: Any) -> tuple[Any, ...]:
+    """Return the values, or raise TypeError unless one can compute with them as with numbers."""
+    is_text = isinstance(values, str | bytes)
+    numbers = tuple(values) if isinstance(values, Iterable) and not is_text else (None,)
+    try:
+        # Also what only behaves so: a Value, whose derivative is wanted, or an array of points.
+        for number in numbers:
+            _ = number * 1.0
+    except TypeError:
+        numbers = (1j,)
+    if any(isinstance(number, complex) for number in numbers):
+        raise TypeError(f"Neuron: {name} must hold real numbers, got {values!r}.")
+    return numbers

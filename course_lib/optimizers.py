@@ -1,10 +1,11 @@
-"""An optimizer turns a gradient into a step: theta, gradient and state in, theta and state out.
+r"""An optimizer turns a gradient into a step: theta, gradient and state in, theta and state out.
 
-Optimizers are frozen dataclasses. What they remember (velocity, averages, the step count) is the
-``state``: made by ``init(theta)``, taken and returned by ``step``. That is the same for all; they
-differ in ``_update``, a few lines of arithmetic in place on one block of theta. The last four give
-every parameter a step length of its own, short where its gradients are large. Each update equals
-PyTorch's of the same name (torch.optim), to rounding.
+SGD and Nesterov have one step length for all parameters. The other four give every parameter one of
+its own, short where its gradients are large. The updates and their options are PyTorch's
+(torch.optim), step by step, to rounding; what they share is in :mod:`course_lib.descent`. To each
+belong two options: with ``maximize=True`` it climbs, which turns :math:`g_t` round, and
+``weight_decay`` then adds :math:`\lambda \theta_{t-1}` to it; in AdamW it does what that is known
+for. Vectors that only an option needs are not there without it.
 
 Chapters: gradient descent, optimizers.
 """
@@ -12,148 +13,43 @@ Chapters: gradient descent, optimizers.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any, TypeAlias
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from course_lib.arrays import Array
+from course_lib.descent import Optimizer, State
 from course_lib.registry import lookup
-from course_lib.schedules import Schedule, check_rate
+from course_lib.schedules import Schedule
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Nesterov", "Optimizer", "RMSProp", "State"]
 
-State: TypeAlias = dict[str, Any]
-"""``{"t": steps taken, name: vector, ...}``, see :attr:`Optimizer.memory`."""
 
-BLOCK = 8192
-"""Elements per block: its vectors and temporaries stay in the processor's cache, and are so small
-that the allocator reuses them instead of asking the system for cleared pages."""
-
-
-@dataclass(frozen=True)
-class Optimizer(ABC):
-    """What all optimizers share: the learning rate, and the walk over the blocks of theta.
-
-    Parameters
-    ----------
-    lr : float or callable
-        The learning rate, or a schedule that maps the number of steps taken to one.
-
-    Raises
-    ------
-    ValueError
-        If a hyper-parameter is out of range.
-    """
-
-    lr: float | Schedule
-
-    def __post_init__(self) -> None:
-        who = type(self).__name__
-        # What the optimizers call so; each has some of them.
-        for name in ("momentum", "decay", "beta1", "beta2"):
-            value: Any = getattr(self, name, 0.0)
-            if not (isinstance(value, Real) and 0 <= float(value) < 1):
-                raise ValueError(f"{who}: {name} must lie in [0, 1), got {value!r}.")
-        for name in ("lr", "momentum", "decay", "beta1", "beta2", "weight_decay", "eps"):
-            if hasattr(self, name) and not (name == "lr" and callable(self.lr)):
-                rate = check_rate(getattr(self, name), where=who, name=name)
-                object.__setattr__(self, name, rate)
-
-    @property
-    def memory(self) -> tuple[str, ...]:
-        """The names of the vectors in the state, each like theta and zero at the start."""
-        return ()
-
-    def init(self, theta: Array) -> State:
-        """Make the state: ``t``, the number of steps taken, and the vectors, all zero."""
-        return {"t": 0, **{name: np.zeros_like(theta) for name in self.memory}}
-
-    def learning_rate(self, t: int) -> float:
-        """Return the learning rate of the step that follows `t` steps."""
-        return float(self.lr(t)) if callable(self.lr) else self.lr
-
-    def step(
-        self, theta: Array, grad: Array, state: State, *, out: Array | None = None
-    ) -> tuple[Array, State]:
-        """Take one step against the gradient.
-
-        Parameters
-        ----------
-        theta : array, shape (n,)
-            The parameters.
-        grad : array, shape (n,)
-            The gradient of the loss by theta.
-        state : dict
-            From :meth:`init` or the previous step.
-        out : array, shape (n,), optional
-            Where to write the new theta; may be `theta` itself. With it the vectors of `state`
-            are updated in place too and nothing is allocated. Without it nothing that came in is
-            changed.
-
-        Returns
-        -------
-        theta, state : array, shape (n,), and dict
-
-        Raises
-        ------
-        ValueError
-            If shapes or dtypes differ, or the state is another optimizer's.
-        """
-        self._check(theta, grad, state)
-        vectors = [state[name] if out is not None else state[name].copy() for name in self.memory]
-        if out is None:
-            theta = theta.copy()
-        elif out is not theta:
-            np.copyto(out, theta)
-            theta = out
-        # A Python int: NumPy's integers would turn float32 vectors into float64 (NEP 50).
-        t = state["t"] + 1
-        lr = self.learning_rate(t - 1)
-        for start in range(0, theta.size, BLOCK):
-            at = slice(start, start + BLOCK)
-            self._update(theta[at], grad[at], lr, t, *(v[at] for v in vectors))
-        return theta, {"t": t, **dict(zip(self.memory, vectors, strict=True))}
-
-    @abstractmethod
-    def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
-        """Update theta and the memory vectors in place; `t` counts from 1."""
-
-    def _check(self, theta: Array, grad: Array, state: State) -> None:
-        who = type(self).__name__
-        if set(state) != {"t", *self.memory}:
-            raise ValueError(
-                f"{who}.step: state must have the keys {['t', *self.memory]}, got {list(state)}; "
-                "make one with init(theta)."
-            )
-        for name, v in (("grad", grad), *((name, state[name]) for name in self.memory)):
-            if v.shape != theta.shape or v.dtype != theta.dtype:
-                raise ValueError(
-                    f"{who}.step: {name} must be like theta, {theta.dtype} {theta.shape}, "
-                    f"got {v.dtype} {v.shape}."
-                )
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     r"""Gradient descent on mini-batches, with heavy-ball momentum and L2 weight decay if asked for.
 
-    .. math:: v_t = \mu v_{t-1} + (g_t + \lambda \theta_{t-1}), \quad
+    .. math:: v_t = \mu v_{t-1} + (1 - \tau) (g_t + \lambda \theta_{t-1}), \quad
               \theta_t = \theta_{t-1} - \eta_t v_t
 
     The learning rate stands outside the velocity, as in PyTorch; in Sutskever et al. 2013 it
-    stands inside, which differs when it changes from step to step.
+    stands inside, which differs when it changes from step to step. The first gradient is not
+    damped, so that with :math:`\tau = \mu` the velocity is a mean from the start.
 
-    References: Robbins & Monro 1951; Polyak 1964.
+    References: Robbins & Monro 1951; Polyak 1964; ``torch.optim.SGD``.
 
     Parameters
     ----------
     lr, momentum, weight_decay : float
         :math:`\eta` (or a schedule); :math:`\mu` in [0, 1); :math:`\lambda \ge 0`, of the penalty
         :math:`\lambda \|\theta\|^2 / 2`.
+    dampening : float
+        :math:`\tau` in [0, 1]. Without momentum it does nothing.
+    nesterov : bool
+        Step as :class:`Nesterov` does; needs momentum, and no dampening.
+    maximize : bool
+        Climb: :math:`-g_t` for :math:`g_t`.
 
     Examples
     --------
@@ -167,6 +63,17 @@ class SGD(Optimizer):
 
     momentum: float = 0.0
     weight_decay: float = 0.0
+    _: KW_ONLY
+    dampening: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and (not self.momentum or self.dampening):
+            raise ValueError(
+                "SGD: nesterov=True needs a momentum above 0 and a dampening of 0, got "
+                f"momentum={self.momentum:g} and dampening={self.dampening:g}."
+            )
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -174,16 +81,14 @@ class SGD(Optimizer):
         return ("v",) if self.momentum else ()
 
     def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
-        if self.weight_decay:
-            g = g + self.weight_decay * theta
         for v in memory:
             v *= self.momentum
-            v += g
-            g = v
+            v += (1 - self.dampening) * g if self.dampening and t > 1 else g
+            g = g + self.momentum * v if self.nesterov else v
         theta -= lr * g
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Nesterov(Optimizer):
     r"""Momentum that looks ahead: the velocity is applied once more before the step is taken.
 
@@ -200,6 +105,8 @@ class Nesterov(Optimizer):
     """
 
     momentum: float = 0.9
+    _: KW_ONLY
+    weight_decay: float = 0.0
 
     @property
     def memory(self) -> tuple[str, ...]:
@@ -213,70 +120,131 @@ class Nesterov(Optimizer):
         theta -= lr * (g + self.momentum * v)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdaGrad(Optimizer):
     r"""Divide by the root of the sum of all squared gradients so far: steps only get shorter.
 
     .. math:: s_t = s_{t-1} + g_t^2, \quad
-              \theta_t = \theta_{t-1} - \eta_t \frac{g_t}{\sqrt{s_t} + \epsilon}
+              \theta_t = \theta_{t-1} - \frac{\eta_t}{1 + (t - 1)\, d}
+                     \frac{g_t}{\sqrt{s_t} + \epsilon}
 
     References: Duchi, Hazan & Singer 2011, in its diagonal form; ``torch.optim.Adagrad``.
+
+    Parameters
+    ----------
+    lr, eps : float
+        :math:`\eta` (or a schedule); :math:`\epsilon`, which keeps the division finite.
+    lr_decay : float
+        :math:`d \ge 0`, which shortens the steps still more.
+    initial_accumulator_value : float
+        :math:`s_0 \ge 0`. The larger, the shorter the first steps.
+    weight_decay, maximize : float, bool
+        :math:`\lambda \theta_{t-1} + g_t` or :math:`\lambda \theta_{t-1} - g_t` for :math:`g_t`.
 
     Examples
     --------
     >>> opt = AdaGrad(lr=0.1)
     >>> opt.step(np.array([1.0]), np.array([5.0]), opt.init(np.array([1.0])))[0]
     array([0.9])
+    >>> opt = AdaGrad(lr=0.1, initial_accumulator_value=75)
+    >>> opt.step(np.array([1.0]), np.array([5.0]), opt.init(np.array([1.0])))[0]
+    array([0.95])
     """
 
     lr: float | Schedule = 0.01
     eps: float = 1e-10
+    _: KW_ONLY
+    lr_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    weight_decay: float = 0.0
 
     @property
     def memory(self) -> tuple[str, ...]:
         """The sum of squared gradients."""
         return ("s",)
 
+    def init(self, theta: Array) -> State:
+        """Make the state: ``t``, and the sum with its initial value."""
+        state = super().init(theta)
+        state["s"].fill(self.initial_accumulator_value)
+        return state
+
     def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
         (s,) = memory
         s += g * g
+        lr /= 1 + (t - 1) * self.lr_decay
         theta -= lr * g / (np.sqrt(s) + self.eps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RMSProp(Optimizer):
     r"""Divide by the root of a running mean of squared gradients, which forgets.
 
     .. math:: s_t = \rho s_{t-1} + (1 - \rho) g_t^2, \quad
               \theta_t = \theta_{t-1} - \eta_t \frac{g_t}{\sqrt{s_t} + \epsilon}
 
-    References: Tieleman & Hinton 2012 (lecture 6.5); ``torch.optim.RMSprop``, whose ``alpha`` is
-    `decay` here. Other libraries put epsilon inside the root.
+    Centred, it divides by a standard deviation: for :math:`s_t` stands :math:`s_t - m_t^2`, with
+    :math:`m_t = \rho m_{t-1} + (1 - \rho) g_t`. With momentum the quotient is what the velocity of
+    :class:`SGD` adds up.
+
+    References: Tieleman & Hinton 2012 (lecture 6.5), centred Graves 2013; ``torch.optim.RMSprop``,
+    whose ``alpha`` is `decay` here. Other libraries put epsilon inside the root.
+
+    Parameters
+    ----------
+    lr, decay, eps : float
+        :math:`\eta` (or a schedule); :math:`\rho` in [0, 1); :math:`\epsilon`.
+    momentum : float
+        :math:`\mu` in [0, 1).
+    centered : bool
+        Whether to subtract the square of the mean. Where the gradient hardly changes, little is
+        left to divide by, and steps are long.
+    weight_decay, maximize : float, bool
+        :math:`\lambda \theta_{t-1} + g_t` or :math:`\lambda \theta_{t-1} - g_t` for :math:`g_t`.
 
     Examples
     --------
     >>> opt = RMSProp(lr=0.1, decay=0.99)
     >>> opt.step(np.array([1.0]), np.array([5.0]), opt.init(np.array([1.0])))[0].round(4)
     array([0.])
+    >>> opt = RMSProp(lr=0.1, momentum=0.9, centered=True)
+    >>> opt.memory
+    ('s', 'm', 'v')
     """
 
     lr: float | Schedule = 0.01
     decay: float = 0.99
     eps: float = 1e-8
+    _: KW_ONLY
+    momentum: float = 0.0
+    centered: bool = False
+    weight_decay: float = 0.0
 
     @property
     def memory(self) -> tuple[str, ...]:
-        """The running mean of squared gradients."""
-        return ("s",)
+        """The running mean of squared gradients; if asked for, their mean and the velocity."""
+        return ("s", *["m"] * self.centered, *["v"] * (self.momentum > 0))
 
     def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
-        (s,) = memory
+        s = memory[0]
         s *= self.decay
         s += (1 - self.decay) * (g * g)
-        theta -= lr * g / (np.sqrt(s) + self.eps)
+        if self.centered:
+            m = memory[1]
+            m *= self.decay
+            m += (1 - self.decay) * g
+            s = np.maximum(s - m * m, 0)  # by rounding, no variance may be less than none
+        scale = np.sqrt(s) + self.eps
+        if self.momentum:
+            v = memory[-1]
+            v *= self.momentum
+            v += g / scale
+            theta -= lr * v
+        else:
+            theta -= lr * g / scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     r"""Momentum divided by the root of the mean square, both corrected for starting at zero.
 
@@ -286,15 +254,23 @@ class Adam(Optimizer):
                      \eta_t \frac{m_t / (1 - \beta_1^t)}{\sqrt{s_t / (1 - \beta_2^t)} + \epsilon}
 
     The first step has length `lr` whatever the gradient's size. Epsilon is added after the bias
-    correction, as in Algorithm 1 and in ``torch.optim.Adam``.
+    correction, as in Algorithm 1 and in ``torch.optim.Adam``. AMSGrad divides by the root of the
+    largest :math:`s` so far, which is corrected as :math:`s_t` is; in the paper it is not.
 
-    References: Kingma & Ba 2015, Algorithm 1.
+    References: Kingma & Ba 2015, Algorithm 1; AMSGrad: Reddi, Kale & Kumar 2018, Algorithm 2.
 
     Parameters
     ----------
     lr, beta1, beta2, eps : float
         :math:`\eta` (or a schedule); how slowly the two means forget, in [0, 1);
         :math:`\epsilon`, which keeps the division finite.
+    weight_decay : float
+        Of an L2 term, :math:`g_t + \lambda \theta_{t-1}` for :math:`g_t`: it is divided by the
+        root too, so that :class:`AdamW` is what you most likely want.
+    amsgrad : bool
+        Whether to divide by the root of the largest mean square so far.
+    maximize : bool
+        Climb: :math:`-g_t` for :math:`g_t`.
 
     Examples
     --------
@@ -307,19 +283,22 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    amsgrad: bool = False
 
     @property
     def memory(self) -> tuple[str, ...]:
-        """The running means of the gradient and of its square."""
-        return ("m", "s")
+        """The running means of the gradient and of its square, and the largest of the latter."""
+        return ("m", "s", "s_max") if self.amsgrad else ("m", "s")
 
     def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
-        m, s = memory
+        m, s = memory[:2]
         m *= self.beta1
         m += (1 - self.beta1) * g
         s *= self.beta2
         s += (1 - self.beta2) * (g * g)
-        scale = np.sqrt(s)
+        scale = np.sqrt(np.maximum(s, memory[2], out=memory[2]) if self.amsgrad else s)
         scale /= math.sqrt(1 - self.beta2**t)
         scale += self.eps
         np.divide(m, scale, out=scale)
@@ -327,11 +306,13 @@ class Adam(Optimizer):
         theta -= scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     r"""Adam, with weight decay applied to the weights and not mixed into the gradient.
 
     .. math:: \theta_t = (1 - \eta_t \lambda)\, \theta_{t-1} - \text{(Adam's step)}
+
+    `weight_decay` is :math:`\lambda`; all else is as in :class:`Adam`.
 
     References: Loshchilov & Hutter 2019, Algorithm 2, as ``torch.optim.AdamW`` has it.
 
@@ -343,6 +324,9 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
+
+    def _slope(self, theta: Array, g: Array) -> Array:
+        return -g if self.maximize else g
 
     def _update(self, theta: Array, g: Array, lr: float, t: int, *memory: Array) -> None:
         theta *= 1 - lr * self.weight_decay
@@ -362,7 +346,7 @@ ALL: dict[str, Callable[[float | Schedule], Optimizer]] = {
 
 
 def get(optimizer: str | Optimizer, lr: float | Schedule) -> Optimizer:
-    """Return the optimizer of that name; an :class:`Optimizer` is returned as it is.
+    """Return the optimizer of that name; one that is an object is returned as it is.
 
     Parameters
     ----------

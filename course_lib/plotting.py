@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_lib.arrays import Array
+from course_lib.arrays import (
+    Array,
+    as_array,
+    check_callable,
+    check_instance,
+    check_integer,
+    check_matrix,
+    check_numbers,
+    check_sequence,
+    shown,
+)
 from course_lib.needs import require
 
 if TYPE_CHECKING:
@@ -139,6 +149,8 @@ def axes_or_new(ax: Axes | None) -> Axes:
     >>> axes_or_new(None).get_title()
     ''
     """
+    if ax is not None and not hasattr(ax, "plot"):
+        raise TypeError(f"course_lib.plotting: ax must be axes of matplotlib, got {shown(ax)}.")
     if ax is None:
         new: Axes = _matplotlib().pyplot.subplots()[1]
         return new
@@ -184,11 +196,14 @@ def learning_curve(
     >>> [line.get_label() for line in ax.lines]
     ['training loss', 'validation loss']
     """
-    there = [name for name in metrics if name in history]
+    where = "learning_curve"
+    check_instance(history, Mapping, where=where, name="history", hint="such as fit(...).history")
+    metrics = check_sequence(metrics, where=where, name="metrics", of="names")
+    there = [name for name in metrics if isinstance(name, str) and name in history]
     if not there:
         raise ValueError(
-            f"learning_curve: the history has none of {', '.join(metrics)}, only "
-            f"{', '.join(history)}."
+            f"{where}: history must have one of the metrics, got none of {shown(metrics)}, only "
+            f"{', '.join(map(str, history))}."
         )
     ax = axes_or_new(ax)
     for i, name in enumerate(there):
@@ -226,8 +241,8 @@ def decision_regions(
 
     Raises
     ------
-    ValueError
-        If the samples are not points in the plane.
+    ValueError, TypeError
+        If the samples are not points in the plane, or the classes not whole numbers from 0 to 6.
 
     Examples
     --------
@@ -235,8 +250,13 @@ def decision_regions(
     >>> len(ax.collections)
     3
     """
-    if x.ndim != 2 or x.shape[1] != 2:
-        raise ValueError(f"decision_regions: x must have shape (n, 2), got {x.shape}.")
+    where = "decision_regions"
+    check_callable(predict, where=where, name="predict", takes=("points",))
+    x, y = check_matrix(x, 2, where=where), as_array(y, where=where, name="y")
+    if y.shape != (len(x),) or len(x) == 0:
+        raise ValueError(f"{where}: y must have shape ({len(x)},), one per sample, got {y.shape}.")
+    _check_classes(y, "y")
+    resolution = check_integer(resolution, where=where, name="resolution", at_least=2)
     ax = axes_or_new(ax)
     margin = 0.1 * np.ptp(x, axis=0)
     sides = [
@@ -244,7 +264,14 @@ def decision_regions(
         for ends in zip(x.min(0) - margin, x.max(0) + margin, strict=True)
     ]
     grid = np.stack(np.meshgrid(*sides), axis=-1)
-    regions = np.reshape(predict(grid.reshape(-1, 2)), (resolution, resolution))
+    found = as_array(predict(grid.reshape(-1, 2)), where=where, name="what predict returns")
+    if found.size != resolution**2:
+        raise ValueError(
+            f"{where}: predict must return one label per point, {resolution**2}, got shape "
+            f"{found.shape}."
+        )
+    _check_classes(found, "what predict returns")
+    regions = found.reshape(resolution, resolution)
     classes = int(max(regions.max(), y.max())) + 1
     from matplotlib.colors import ListedColormap
 
@@ -262,6 +289,15 @@ def decision_regions(
     ax.set_ylabel("$x_2$")
     ax.grid(False)
     return ax
+
+
+def _check_classes(labels: Array, name: str) -> None:
+    if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() >= len(COLOURS):
+        raise ValueError(
+            f"decision_regions: {name} must hold classes, whole numbers from 0 to "
+            f"{len(COLOURS) - 1}, got {shown(labels)}"
+            + (f" from {labels.min()} to {labels.max()}." if labels.dtype.kind in "iuf" else ".")
+        )
 
 
 def image_grid(
@@ -288,15 +324,19 @@ def image_grid(
     >>> len(image_grid(np.zeros((3, 64)), ["a", "b", "c"]).axes)
     3
     """
+    columns = check_integer(columns, where="image_grid", name="columns", at_least=1)
+    images = check_numbers(images, where="image_grid", name="images")
     if images.ndim == 2:
         side = round(np.sqrt(images.shape[1]))
         if side * side == images.shape[1]:
             images = images.reshape(-1, side, side)
-    if images.ndim != 3:
+    if images.ndim != 3 or images.size == 0:
         raise ValueError(
             "image_grid: images must have shape (n, height, width), or (n, pixels) of square "
             f"images, got {images.shape}."
         )
+    if titles is not None:
+        titles = check_sequence(titles, where="image_grid", name="titles", of="texts")
     if titles is not None and len(titles) != len(images):
         raise ValueError(
             f"image_grid: expected {len(images)} titles (one per image), got {len(titles)}."

@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, TypeAlias
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import check_callable, check_integer, check_number
 
 Schedule: TypeAlias = Callable[[int], float]
 """From the number of steps taken to the learning rate of the next."""
@@ -33,10 +32,11 @@ class constant:
     lr: float
 
     def __post_init__(self) -> None:
-        check_rate(self.lr, where="constant")
+        _keep(self, lr=_rate(self, "lr"))
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of that step."""
+        _step(self, step)
         return self.lr
 
 
@@ -56,13 +56,11 @@ class step_decay:
     every: int
 
     def __post_init__(self) -> None:
-        check_rate(self.lr, where="step_decay")
-        check_rate(self.factor, where="step_decay", name="factor")
-        check_integer(self.every, where="step_decay", name="every", at_least=1)
+        _keep(self, lr=_rate(self, "lr"), factor=_rate(self, "factor"), every=_count(self, "every"))
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of that step."""
-        return self.lr * self.factor ** (step // self.every)
+        return self.lr * self.factor ** (_step(self, step) // self.every)
 
 
 @dataclass(frozen=True)
@@ -85,13 +83,11 @@ class cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_rate(self.lr, where="cosine")
-        check_rate(self.final, where="cosine", name="final")
-        check_integer(self.steps, where="cosine", name="steps", at_least=1)
+        _keep(self, lr=_rate(self, "lr"), final=_rate(self, "final"), steps=_count(self, "steps"))
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of that step."""
-        progress = min(step, self.steps) / self.steps
+        progress = min(_step(self, step), self.steps) / self.steps
         return self.final + 0.5 * (self.lr - self.final) * (1 + math.cos(math.pi * progress))
 
 
@@ -114,31 +110,50 @@ class warmup:
     steps: int
 
     def __post_init__(self) -> None:
-        if not callable(self.schedule):
-            check_rate(self.schedule, where="warmup", name="schedule")
-        check_integer(self.steps, where="warmup", name="steps", at_least=1)
+        _keep(
+            self,
+            schedule=check_schedule(self.schedule, where="warmup", name="schedule"),
+            steps=_count(self, "steps"),
+        )
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of that step."""
         then = self.schedule if callable(self.schedule) else constant(self.schedule)
-        if step < self.steps:
+        if _step(self, step) < self.steps:
             return (step + 1) / self.steps * then(0)
         return then(step - self.steps)
 
 
-def check_rate(value: Any, *, where: str, name: str = "lr") -> float:
-    """Return a learning rate as Python's float: a finite number of at least 0.
-
-    A NumPy number would decide the type of what it is multiplied with.
+def check_schedule(value: Any, *, where: str, name: str = "lr") -> float | Schedule:
+    """Return a learning rate, which must be a finite number of at least 0, or a schedule of it.
 
     Examples
     --------
-    >>> check_rate(-0.1, where="SGD")
+    >>> check_schedule(-0.1, where="SGD")
     Traceback (most recent call last):
     ...
     ValueError: SGD: lr must be a finite number >= 0, got -0.1.
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (is_number and 0 <= value < math.inf):
-        raise ValueError(f"{where}: {name} must be a finite number >= 0, got {value!r}.")
-    return float(value)
+    if callable(value):
+        schedule: Schedule = check_callable(value, where=where, name=name, takes=("step",))
+        return schedule
+    return check_number(value, where=where, name=name, at_least=0)
+
+
+def _rate(schedule: Any, name: str) -> float:
+    value = getattr(schedule, name)
+    return check_number(value, where=type(schedule).__name__, name=name, at_least=0)
+
+
+def _count(schedule: Any, name: str) -> int:
+    value = getattr(schedule, name)
+    return check_integer(value, where=type(schedule).__name__, name=name, at_least=1)
+
+
+def _step(schedule: Any, step: int) -> int:
+    return check_integer(step, where=type(schedule).__name__, name="step", at_least=0)
+
+
+def _keep(schedule: Any, /, **checked: Any) -> None:
+    for name, value in checked.items():
+        object.__setattr__(schedule, name, value)

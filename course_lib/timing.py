@@ -16,7 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import (
+    check_callable,
+    check_instance,
+    check_integer,
+    check_number,
+    check_sequence,
+    shown,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +40,11 @@ class Comparison:
     seconds_a, seconds_b : tuple of float
         How long each run took; runs of the same index were neighbours.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If there are not two names, or not as many times above 0 of one as of the other.
+
     Examples
     --------
     >>> c = Comparison(("loop", "matrix product"), (3.0, 2.0, 9.0), (1.0, 1.0, 1.0))
@@ -45,6 +57,21 @@ class Comparison:
     names: tuple[str, str]
     seconds_a: tuple[float, ...]
     seconds_b: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        where = "Comparison"
+        for name in ("names", "seconds_a", "seconds_b"):
+            check_sequence(getattr(self, name), where=where, name=name, of="values")
+        for text in self.names:
+            check_instance(text, str, where=where, name="each of names")
+        for name in ("seconds_a", "seconds_b"):
+            for seconds in getattr(self, name):
+                check_number(seconds, where=where, name=f"each of {name}", above=0)
+        if len(self.names) != 2 or not len(self.seconds_a) == len(self.seconds_b) > 0:
+            raise ValueError(
+                f"{where}: names must be two, and seconds_a and seconds_b as many times, got "
+                f"{len(self.names)} names, {len(self.seconds_a)} and {len(self.seconds_b)} times."
+            )
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -67,6 +94,7 @@ class Comparison:
         >>> Comparison(("old", "new"), (1.0,), (2.0,)).verdict()
         'new is not faster than old here.'
         """
+        at_least = check_number(at_least, where="verdict", name="at_least", above=0)
         a, b = self.names
         if at_least == 1:
             return (
@@ -80,6 +108,8 @@ class Comparison:
 
     def plot(self, ax: Axes) -> None:
         """Draw every run as a dot and the medians as lines; on the log scale distance is ratio."""
+        if not hasattr(ax, "hlines"):
+            raise TypeError(f"Comparison.plot: ax must be axes of matplotlib, got {shown(ax)}.")
         for position, (name, seconds) in enumerate(
             zip(self.names, (self.seconds_a, self.seconds_b), strict=True)
         ):
@@ -124,7 +154,7 @@ def compare(
     Raises
     ------
     ValueError
-        If `repeats` is below 3.
+        If `repeats` is below 3, or the clock so coarse that a run takes no time.
 
     Examples
     --------
@@ -132,6 +162,10 @@ def compare(
     >>> compare("a long sum", slow, "a short one", fast, repeats=5).verdict(at_least=5)
     'a short one is at least 5 times as fast as a long sum.'
     """
+    for name, text in (("name_a", name_a), ("name_b", name_b)):
+        check_instance(text, str, where="compare", name=name)
+    for name, run in (("a", a), ("b", b), ("clock", clock)):
+        check_callable(run, where="compare", name=name, takes=())
     repeats = check_integer(repeats, where="compare", name="repeats", at_least=3)
     a(), b()  # the first run pays for caches, pages and lazy imports
     seconds: tuple[list[float], list[float]] = ([], [])

@@ -8,19 +8,16 @@ Chapter: data.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.arrays import Array, check_generator, check_integer
+from course_lib.arrays import Array, check_generator, check_integer, check_number
 
 
 def _noise(
     rng: np.random.Generator, noise: float, shape: tuple[int, int], where: str
 ) -> NDArray[np.float64]:
-    if not (noise >= 0 and math.isfinite(noise)):
-        raise ValueError(f"{where}: noise must be a finite number from 0, got {noise!r}.")
+    noise = check_number(noise, where=where, name="noise", at_least=0)
     return noise * rng.standard_normal(shape)
 
 
@@ -29,6 +26,11 @@ def two_moons(n: int, *, noise: float = 0.1, rng: np.random.Generator) -> tuple[
 
     Class 0 is ``(cos t, sin t)``, class 1 is ``(1 - cos t, 1/2 - sin t)``, t uniform in [0, pi],
     plus Gaussian noise of standard deviation `noise`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong type.
 
     Examples
     --------
@@ -51,6 +53,11 @@ def spirals(
     """As many spiral arms as classes: each arm turns by 4 radians between radius 0.2 and 2.
 
     Gaussian noise of standard deviation `noise` is added to both coordinates.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong type.
 
     Examples
     --------

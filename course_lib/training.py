@@ -12,9 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import (
+    Array,
+    check_callable,
+    check_flag,
+    check_instance,
+    check_integer,
+    check_pair,
+    check_sequence,
+    check_theta,
+)
+from course_lib.clipping import check_clip, clip_gradient
 from course_lib.data import batches
-from course_lib.early_stopping import EarlyStopping, KeepBest
+from course_lib.early_stopping import EarlyStopping, KeepBest, check_keep_best
 from course_lib.evaluation import Epoch, History, accuracy, evaluate, record
 from course_lib.layers import noise
 from course_lib.network import Network
@@ -65,10 +75,15 @@ def fit(
     stop: Callable[[History], bool] | None = None,
     state: State | None = None,
     first_epoch: int = 0,
+    clip: float | None = None,
+    keep_best: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
     progress: bool = False,
 ) -> FitResult:
-    """Train a network on mini-batches; the arguments decide the result, to the bit.
+    """Train a network on mini-batches; the arguments decide the result.
+
+    To the bit, on one kind of processor and with one number of BLAS threads (``OMP_NUM_THREADS``):
+    another number adds up a large product in another order.
 
     Parameters
     ----------
@@ -82,10 +97,12 @@ def fit(
         The training inputs.
     y : array
         The targets, see :class:`~course_lib.losses.Loss`.
-    epochs, batch_size : int
-        Passes over the data, and rows per step (the last batch of an epoch may be smaller).
+    epochs : int
+        Passes over the data.
+    batch_size : int
+        Rows per step. The last batch of an epoch may be smaller.
     seed : int
-        Decides the order of the rows, together with the epoch, and the noise of dropout.
+        Decides the order of the rows, and noise: that of dropout is another in each step.
     validation : (x, y), optional
         Held-out data, evaluated after each epoch.
     stop : callable, optional
@@ -95,8 +112,15 @@ def fit(
     first_epoch : int
         The number of the first epoch: a run of 3 epochs that goes on for 2 from ``first_epoch=3``
         with its state is the run of 5, to the bit.
+    clip : float, optional
+        The largest norm of the gradient: a longer one is shortened, see
+        :func:`~course_lib.clipping.clip_gradient`.
+    keep_best : str, optional
+        A key of the history, such as ``"val_loss"``: the result's theta and state are those of the
+        epoch in which it was best (an accuracy the highest, anything else the lowest), instead of
+        the last.
     callbacks : sequence of callables
-        Called with an :class:`Epoch` after each epoch (:class:`KeepBest`).
+        Called with what an epoch has left: an :class:`Epoch`.
     progress : bool
         Show a progress bar.
 
@@ -122,13 +146,26 @@ def fit(
     >>> result.theta.round(3)
     array([3., 1.])
     """
-    epochs = check_integer(epochs, where="fit", name="epochs", at_least=1)
-    batch_size = check_integer(batch_size, where="fit", name="batch_size", at_least=1)
-    x, y = net.check_data(x, y, where="fit")
+    where = "fit"
+    check_instance(net, Network, where=where, name="net", hint="such as mlp([2, 3, 1])")
+    check_theta(theta, where=where, finite=True)
+    net.unpack(theta)  # raises if its length is wrong
+    check_instance(optimizer, Optimizer, where=where, name="optimizer", hint="such as Adam(0.001)")
+    epochs = check_integer(epochs, where=where, name="epochs", at_least=1)
+    batch_size = check_integer(batch_size, where=where, name="batch_size", at_least=1)
+    seed = check_integer(seed, where=where, name="seed", at_least=0)
+    x, y = net.check_data(x, y, where=where)
     x = x.astype(theta.dtype, copy=False)
-    if validation is not None:
-        validation = net.check_data(*validation, where="fit, validation")
-    first_epoch = check_integer(first_epoch, where="fit", name="first_epoch", at_least=0)
+    validation = check_validation(net, validation, where=where)
+    if stop is not None:
+        check_callable(stop, where=where, name="stop", takes=("history",))
+    check_state(state, optimizer, theta, where=where)
+    first_epoch = check_integer(first_epoch, where=where, name="first_epoch", at_least=0)
+    clip = check_clip(clip, where=where)
+    keep_best = check_keep_best(keep_best, net.loss, held_out=validation is not None, where=where)
+    best = None if keep_best is None else KeepBest(keep_best)
+    callbacks = check_callbacks(callbacks, best, where=where)
+    progress = check_flag(progress, where=where, name="progress")
     state = optimizer.init(theta) if state is None else deepcopy(state)
     theta, history = theta.copy(), History()
     workspace = net.workspace(min(batch_size, len(x)), theta.dtype)
@@ -144,6 +181,7 @@ def fit(
                     theta, xb, y[rows], out=gradient, workspace=workspace, rng=rng
                 )
             check_finite(loss, epoch, step)
+            clip_gradient(gradient, clip)
             theta, state = optimizer.step(theta, gradient, state, out=theta)
             total += loss * len(rows)
         held_out = {} if validation is None else evaluate(net, theta, *validation)
@@ -152,7 +190,73 @@ def fit(
             callback(Epoch(epoch, theta.copy(), deepcopy(state), history))
         if stop is not None and stop(history):
             break
+    if best is not None and best.theta is not None and best.state is not None:
+        theta, state = best.theta, best.state
     return FitResult(theta, state, history)
+
+
+def check_state(state: Any, optimizer: Optimizer, theta: Array, *, where: str) -> None:
+    """Raise unless a state, if one is given, is one of this optimizer for these parameters.
+
+    Examples
+    --------
+    >>> from course_lib import SGD
+    >>> check_state({"t": 3}, SGD(0.1, momentum=0.9), np.zeros(2), where="fit")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit: state must hold t and v, as that of SGD, got t.
+    """
+    if state is None:
+        return
+    check_instance(state, dict, where=where, name="state", hint="such as fit(...).state")
+    expected = optimizer.init(theta)
+    if state.keys() != expected.keys():
+        raise ValueError(
+            f"{where}: state must hold {' and '.join(expected)}, as that of "
+            f"{type(optimizer).__name__}, got {' and '.join(map(str, state)) or 'nothing'}."
+        )
+    check_integer(state["t"], where=where, name="state['t']", at_least=0)
+    for name in optimizer.memory:
+        if np.shape(state[name]) != theta.shape:
+            raise ValueError(
+                f"{where}: state[{name!r}] must have the shape of theta, {theta.shape}, got "
+                f"{np.shape(state[name])}."
+            )
+
+
+def check_callbacks(
+    callbacks: Any, best: KeepBest | None, *, where: str
+) -> list[Callable[[Epoch], None]]:
+    """Return what is called after each epoch, `best` first, or raise.
+
+    Examples
+    --------
+    >>> check_callbacks([3], None, where="fit")
+    Traceback (most recent call last):
+    ...
+    TypeError: fit: each of callbacks must be a function of (epoch), got 3.
+    """
+    callbacks = check_sequence(callbacks, where=where, name="callbacks", of="functions")
+    for callback in callbacks:
+        check_callable(callback, where=where, name="each of callbacks", takes=("epoch",))
+    return [*([] if best is None else [best]), *callbacks]
+
+
+def check_validation(net: Network, validation: Any, *, where: str) -> tuple[Array, Array] | None:
+    """Return held-out data, (x, y) or None, as arrays that fit the network, or raise.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> check_validation(mlp([2, 2]), 5, where="fit")
+    Traceback (most recent call last):
+    ...
+    TypeError: fit: validation must be a pair (x, y), got 5.
+    """
+    if validation is None:
+        return None
+    x, y = check_pair(validation, where=where, name="validation")
+    return net.check_data(x, y, where=f"{where}, validation")
 
 
 def check_finite(loss: float, epoch: int, step: int) -> None:

@@ -21,7 +21,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from course_lib.arrays import Array, check_generator, check_integer
+from course_lib.arrays import (
+    Array,
+    check_callable,
+    check_generator,
+    check_integer,
+    check_number,
+)
 from course_lib.registry import lookup
 
 Initializer: TypeAlias = Callable[[np.random.Generator, int, int], Array]
@@ -63,7 +69,7 @@ def normal(rng: np.random.Generator, fan_in: int, fan_out: int, *, std: float = 
     0.0100
     """
     shape = _shape("normal", rng, fan_in, fan_out)
-    return rng.normal(0.0, _positive("normal", "std", std), shape)
+    return rng.normal(0.0, check_number(std, where="normal", name="std", above=0), shape)
 
 
 def uniform(
@@ -90,7 +96,9 @@ def uniform(
     0.0500
     """
     shape = _shape("uniform", rng, fan_in, fan_out)
-    bound = 1 / math.sqrt(fan_in) if limit is None else _positive("uniform", "limit", limit)
+    bound = 1 / math.sqrt(fan_in)
+    if limit is not None:
+        bound = check_number(limit, where="uniform", name="limit", above=0)
     return rng.uniform(-bound, bound, shape)
 
 
@@ -184,7 +192,7 @@ def orthogonal(rng: np.random.Generator, fan_in: int, fan_out: int, *, gain: flo
     True
     """
     rows, columns = _shape("orthogonal", rng, fan_in, fan_out)
-    gain = _positive("orthogonal", "gain", gain)
+    gain = check_number(gain, where="orthogonal", name="gain", above=0)
     q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
     # QR fixes the signs of q by convention. Multiplied by the signs of r's diagonal, all
     # orthogonal matrices become equally likely (the Haar measure).
@@ -197,12 +205,6 @@ def _shape(where: str, rng: np.random.Generator, fan_in: int, fan_out: int) -> t
     check_generator(rng, where=where)
     rows = check_integer(fan_in, where=where, name="fan_in", at_least=1)
     return rows, check_integer(fan_out, where=where, name="fan_out", at_least=1)
-
-
-def _positive(where: str, name: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{where}: {name} must be a positive finite number, got {value!r}.")
-    return value
 
 
 ALL: dict[str, Initializer] = {
@@ -226,4 +228,9 @@ def get(weights: str | Initializer) -> Initializer:
     >>> get("he_normal") is he_normal
     True
     """
-    return weights if callable(weights) else lookup("initialiser", weights, ALL)
+    if not callable(weights):
+        return lookup("initialiser", weights, ALL)
+    initializer: Initializer = check_callable(
+        weights, where="weights", name="an initialiser", takes=("rng", "fan_in", "fan_out")
+    )
+    return initializer

@@ -55,32 +55,22 @@ class Workspace:
         dtype: np.dtype[Any],
     ) -> None:
         self.batch_size, self.dtype, self._unpack = batch_size, dtype, unpack
-        self._arrays: dict[object, Array] = {}
+        # What hands out arrays does not know the workspace: so this goes with its last user, and
+        # with it the gradient that it remembers, which may lie in memory that ranks share.
+        self.rows = _Rows(batch_size, dtype)
         self._views: dict[int, tuple[Array, list[Params]]] = {}
         self.input: Empty = partial(self.rows, "input")
         self.output: Empty = partial(self.rows, "output")
-        self.forward: list[Empty] = [partial(self.rows, ("a", i)) for i in range(n_layers)]
-        self.backward: list[Empty] = [partial(self.rows, ("d", i)) for i in range(n_layers)]
+        self._forward = [_Scratch(self.rows) for _ in range(n_layers)]
+        self._backward = [_Scratch(self.rows) for _ in range(n_layers)]
 
-    def rows(self, key: object, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return the array `key`, cut to `shape`: (rows, ...) with at most `batch_size` rows.
+    def forward(self, i: int) -> Empty:
+        """Return where layer i gets its arrays, as many as it asks for, in a pass that begins."""
+        return self._forward[i].begin()
 
-        Raises
-        ------
-        ValueError
-            If more rows are asked for, or another dtype.
-        """
-        array = self._arrays.get(key)
-        if array is None or array.shape[1:] != shape[1:]:
-            array = self._arrays[key] = np.empty((self.batch_size, *shape[1:]), self.dtype)
-        if array.shape == shape and dtype == self.dtype:
-            return array
-        if shape[0] > self.batch_size or dtype != self.dtype:
-            raise ValueError(
-                f"workspace: made for at most {self.batch_size} rows of {self.dtype}, got "
-                f"{shape[0]} rows of {dtype}; make one with net.workspace(batch_size, dtype)."
-            )
-        return array[: shape[0]]
+    def backward(self, i: int) -> Empty:
+        """Return where layer i gets those of the way back."""
+        return self._backward[i].begin()
 
     def views(self, theta: Array) -> list[Params]:
         """Return ``unpack(theta)``, remembered as long as the very same array comes back."""
@@ -91,3 +81,40 @@ class Workspace:
             # Holding the array keeps its id from being given to another one.
             known = self._views[id(theta)] = (theta, self._unpack(theta))
         return known[1]
+
+
+class _Rows:
+    """The arrays, by what they are for."""
+
+    def __init__(self, batch_size: int, dtype: np.dtype[Any]) -> None:
+        self._batch_size, self._dtype = batch_size, dtype
+        self._arrays: dict[object, Array] = {}
+
+    def __call__(self, key: object, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return the array `key`, cut to `shape`: (rows, ...) with at most `batch_size` rows."""
+        array = self._arrays.get(key)
+        if array is None or array.shape[1:] != shape[1:]:
+            array = self._arrays[key] = np.empty((self._batch_size, *shape[1:]), self._dtype)
+        if array.shape == shape and dtype == self._dtype:
+            return array
+        if shape[0] > self._batch_size or dtype != self._dtype:
+            raise ValueError(
+                f"workspace: made for at most {self._batch_size} rows of {self._dtype}, got "
+                f"{shape[0]} rows of {dtype}; make one with net.workspace(batch_size, dtype)."
+            )
+        return array[: shape[0]]
+
+
+class _Scratch:
+    """The arrays of one layer in one direction: the first that it asks for, the second, ...."""
+
+    def __init__(self, rows: Callable[[object, tuple[int, ...], Any], Array]) -> None:
+        self._rows, self._asked = rows, 0
+
+    def begin(self) -> _Scratch:
+        self._asked = 0
+        return self
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        self._asked += 1
+        return self._rows((self, self._asked), shape, dtype)

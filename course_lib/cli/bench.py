@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.cli.cluster import add_cluster, opened
-from course_lib.cli.options import sizes
+from course_lib.cli.options import seconds, sizes, whole
 from course_lib.network import mlp
 from course_lib.optimizers import SGD
 from course_lib.parallel import train
@@ -33,7 +33,7 @@ def add_bench(commands: Any) -> None:
         "--sizes", type=sizes, default=[784, 512, 512, 10], metavar="784,512,512,10",
         help="of the network (default: 784,512,512,10)",
     )  # fmt: skip
-    group.add_argument("--batch-size", type=int, default=128, help="rows (default: 128)")
+    group.add_argument("--batch-size", type=whole(), default=128, help="rows (default: 128)")
     group.add_argument(
         "--scaling", default="weak", choices=("weak", "strong"),
         help="--batch-size counts the rows of each worker, or of all together (default: weak)",
@@ -41,10 +41,13 @@ def add_bench(commands: Any) -> None:
     group.add_argument(
         "--strategy", default="sync", metavar="NAME[:NUMBER]", help="as of train (default: sync)"
     )
-    group.add_argument("--dtype", default="float32", choices=("float32", "float64"))
-    group.add_argument("--steps", type=int, default=50, help="per measurement (default: 50)")
     group.add_argument(
-        "--seconds", type=float, default=math.inf, help="start no measurement after this time"
+        "--dtype", default="float32", choices=("float32", "float64"),
+        help="of the numbers (default: float32)",
+    )  # fmt: skip
+    group.add_argument("--steps", type=whole(), default=50, help="per measurement (default: 50)")
+    group.add_argument(
+        "--seconds", type=seconds, default=math.inf, help="start no measurement after this time"
     )
     add_cluster(command)
     command.add_argument("--json", action="store_true", help="print the result as a line of JSON")
@@ -54,7 +57,7 @@ def add_bench(commands: Any) -> None:
 def run_bench(options: argparse.Namespace) -> str:
     """Measure; return what to print."""
     most = options.workers[1] if isinstance(options.workers, tuple) else options.workers
-    numbers = sorted({most} | {1 << i for i in range(most.bit_length()) if 1 << i <= most})
+    numbers = sorted({most} | {1 << i for i in range(most.bit_length())})
     rows: list[dict[str, float]] = []
     start = time.perf_counter()
     with opened(options) as client:

@@ -6,13 +6,17 @@ Chapter: none; this file serves the command line.
 from __future__ import annotations
 
 import argparse
-import sys
+import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from course_lib.cli.options import workers
+from course_lib.cli.options import place, seconds, workers
+from course_lib.cli.output import complain
+from course_lib.parallel.channels import CHANNELS
+from course_lib.registry import lookup
 
 
 def add_cluster(command: argparse.ArgumentParser) -> None:
@@ -23,7 +27,7 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
         help="how many; MIN:MAX takes as many as there are, between the two (default: 2)",
     )  # fmt: skip
     group.add_argument(
-        "--scheduler", metavar="ADDRESS",
+        "--scheduler", type=place, metavar="ADDRESS",
         help="tcp://host:8786 or tls://host:8786 of a Dask cluster; without it, worker processes "
         "are started on this machine and stopped at the end",
     )  # fmt: skip
@@ -32,15 +36,20 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
         ("cert", "this client's certificate"),
         ("key", "the key to it"),
     ):
-        group.add_argument(f"--tls-{name}", metavar="FILE", help=f"{what}, for tls:// (PEM)")
+        group.add_argument(
+            f"--tls-{name}", type=place, metavar="FILE", help=f"{what}, for tls:// (PEM)"
+        )
     group.add_argument(
         "--comm", default="auto", metavar="CHANNEL",
         help="auto, dask, shared_memory, hierarchical, gloo, nccl, or inprocess for threads of "
         "this process (default: auto)",
     )  # fmt: skip
     group.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="longest wait (default: 60)"
+        "--timeout", type=seconds, default=60.0, metavar="S", help="longest wait (default: 60)"
     )
+
+
+_ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.%]+\]|[\w.-]+):(?P<port>\d{1,5})")
 
 
 @contextmanager
@@ -60,7 +69,7 @@ def opened(options: argparse.Namespace) -> Iterator[Any]:
     with dask.config.set(_tls(options) if given else {}), connect(
         options.scheduler, workers=most, timeout=options.timeout
     ) as client:  # fmt: skip
-        sys.stderr.write(f"dashboard: {client.dashboard_link}\n")
+        complain(f"dashboard: {client.dashboard_link}")
         yield client
 
 
@@ -70,7 +79,9 @@ def _check(options: argparse.Namespace, given: dict[str, str]) -> None:
         raise ValueError(
             "--comm inprocess runs in threads and uses no cluster; leave out it or --scheduler."
         )
-    if address and not address.startswith(("tcp://", "tls://")):
+    lookup("--comm", options.comm, dict.fromkeys((*CHANNELS, "inprocess")))
+    match = _ADDRESS.fullmatch(address)
+    if address and (match is None or int(match["port"]) >= 2**16):
         raise ValueError(
             f"--scheduler {address}: expected an address such as tcp://127.0.0.1:8786 or "
             "tls://127.0.0.1:8786."
@@ -85,6 +96,17 @@ def _check(options: argparse.Namespace, given: dict[str, str]) -> None:
     for name, file in given.items():
         if not Path(file).is_file():
             raise FileNotFoundError(f"{name} {file}: there is no such file.")
+    if given:
+        try:
+            ssl.create_default_context(cafile=options.tls_ca).load_cert_chain(
+                options.tls_cert, options.tls_key
+            )
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"{', '.join(given.values())}: expected the certificate of an authority, a "
+                f"certificate and its key, as PEM, got what cannot be read ({error.reason}); "
+                "examples/clusters/make_certificates.py makes such files."
+            ) from error
 
 
 def _tls(options: argparse.Namespace) -> dict[str, str]:

@@ -39,7 +39,8 @@ def run_doctor(options: argparse.Namespace) -> str:
     faults = [address for address in sorted(threads) if not isinstance(found.get(address), str)]
     if faults:
         raise RuntimeError(
-            "\n".join(lines) + f"\n{len(faults)} workers cannot run course_lib; install it there."
+            "\n".join(lines)
+            + f"\n{len(faults)} of {len(threads)} workers cannot run course_lib; install it there."
         )
     return "\n".join([doctor.report(), *lines])
 

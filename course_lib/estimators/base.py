@@ -5,45 +5,42 @@ Chapter: a network in NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, ClassVar, TypeVar, cast
+import multiprocessing
+import sys
+import warnings
+from dataclasses import fields, replace
+from numbers import Integral
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from course_lib import optimizers
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import (
+    Array,
+    check_flag,
+    check_integer,
+    check_number,
+    check_sequence,
+    shown,
+)
 from course_lib.data import stratified
-from course_lib.early_stopping import EarlyStopping, KeepBest
+from course_lib.early_stopping import EarlyStopping
+from course_lib.estimators.doors import FLOATS, check_dense, whole_or_not_at_all
+from course_lib.estimators.runs import Settled, train_here, train_on
 from course_lib.evaluation import History
 from course_lib.network import Network, mlp
 from course_lib.optimizers import Optimizer, State
-from course_lib.training import FitResult, fit
+from course_lib.training import FitResult
 
-FLOATS = (np.float64, np.float32)
-"""What data is computed in as it comes; any other becomes the first."""
+_OF_OPTIMIZER = "optimizer__"
 
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def whole_or_not_at_all(method: Method) -> Method:
-    """Let a method that raises or is interrupted leave its object, and its model, as they were."""
-
-    @wraps(method)
-    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = vars(self).copy()
-        try:
-            return method(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    return cast(Method, run)
+# Seconds in which a scheduler says how many workers it has.
+_ANSWER = 60.0
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -71,6 +68,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         validation_fraction: float = 0.1,
         patience: int = 10,
         min_delta: float = 0.0,
+        tol: float | None = None,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        verbose: bool | int = False,
         random_state: Any = None,
         n_jobs: int | None = None,
         client: Any = None,
@@ -87,9 +88,63 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.min_delta = min_delta
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.verbose = verbose
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.client = client
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings; deep, also those of an optimizer that is an object.
+
+        Examples
+        --------
+        >>> from course_lib import SGD, MLPClassifier
+        >>> MLPClassifier(optimizer=SGD(0.1)).get_params()["optimizer__lr"]
+        0.1
+        """
+        settings: dict[str, Any] = super().get_params(deep=deep)
+        if deep and isinstance(self.optimizer, Optimizer):
+            for option in fields(self.optimizer):
+                settings[_OF_OPTIMIZER + option.name] = getattr(self.optimizer, option.name)
+        return settings
+
+    @whole_or_not_at_all
+    def set_params(self, **params: Any) -> NetworkEstimator:
+        """Change settings; ``optimizer__lr=0.1`` puts another optimizer in the place of this one.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no such setting, or the optimizer refuses the value.
+
+        Examples
+        --------
+        >>> from course_lib import SGD, MLPClassifier
+        >>> MLPClassifier(optimizer=SGD(0.1)).set_params(optimizer__momentum=0.9).optimizer
+        SGD(lr=0.1, momentum=0.9, weight_decay=0.0)
+        """
+        inner = {k: v for k, v in params.items() if k.startswith(_OF_OPTIMIZER)}
+        super().set_params(**{k: v for k, v in params.items() if k not in inner})
+        if not inner:
+            return self
+        if not isinstance(self.optimizer, Optimizer):
+            raise ValueError(
+                f"set_params: {', '.join(inner)} can be set of an optimizer that is an object, "
+                f"such as optimizer=Adam(), got optimizer={shown(self.optimizer)}."
+            )
+        options = {name.removeprefix(_OF_OPTIMIZER): value for name, value in inner.items()}
+        known = [option.name for option in fields(self.optimizer)]
+        for name in options:
+            if name not in known:
+                raise ValueError(
+                    f"set_params: the optimizer {type(self.optimizer).__name__} has "
+                    f"{', '.join(known)}, got {name!r}."
+                )
+        self.optimizer = replace(self.optimizer, **options)  # it is frozen, and may be shared
+        return self
 
     @property
     def coefs_(self) -> list[Array]:
@@ -106,75 +161,131 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         """The training loss of each epoch, as scikit-learn names it."""
         return self.history_["loss"]
 
-    def _begin(self, features: int, outputs: int, dtype: Any) -> None:
-        """Make the network and its initial parameters."""
-        sizes = self.hidden_layer_sizes
-        hidden = (sizes,) if np.ndim(sizes) == 0 else tuple(sizes)
-        self._seed = self._draw_seed()
-        self.network_ = mlp(
-            [features, *hidden, outputs],
-            self.activation,
-            self._loss,
-            self.weights,
-            dropout=self.dropout,
-        )
+    def _goes_on(self) -> bool:
+        """Say whether this fit goes on from an earlier one."""
+        warm = check_flag(self.warm_start, where="fit", name="warm_start")
+        return warm and hasattr(self, "network_")
+
+    def _begin(self, features: int, outputs: int, dtype: Any, *, on: bool = False) -> None:
+        """Make the network and its initial parameters, or go on with those that are there."""
+        sizes, name = self.hidden_layer_sizes, "hidden_layer_sizes"
+        if not isinstance(sizes, Integral):
+            sizes = check_sequence(sizes, where="fit", name=name, of="integers, or one")
+        hidden = [
+            check_integer(size, where="fit", name=name, at_least=1)
+            for size in (sizes if isinstance(sizes, list) else [sizes])
+        ]
+        sizes = [features, *hidden, outputs]
+        net = mlp(sizes, self.activation, self._loss, self.weights, dropout=self.dropout)
+        if on:
+            if sizes != (old := [features, *(len(b) for b in self.intercepts_)]):
+                raise ValueError(
+                    f"fit: warm_start=True goes on with the layers of the last fit, {old}, got "
+                    f"{sizes}; set warm_start=False to begin anew."
+                )
+            self.network_ = net
+            return
+        self.network_, self._seed = net, self._draw_seed()
         self.theta_ = self.network_.init(np.random.default_rng(self._seed), dtype)
         self.optimizer_state_ = optimizers.get(self.optimizer, self.learning_rate).init(self.theta_)
         self.history_, self.n_iter_ = {}, 0
 
     def _train(self, x: Array, y: Array) -> None:
-        """Train from the beginning, as the settings say."""
+        """Train as the settings say, from the parameters and the optimizer's state of now."""
+        # Checked in any case: a wrong setting should not wait for the day when it is used.
+        stop = EarlyStopping(self.patience, self.min_delta)
+        settled = None if self.tol is None else Settled(self.tol, self.n_iter_no_change)
+        check_integer(self.n_iter_no_change, where="fit", name="n_iter_no_change", at_least=1)
+        name = "validation_fraction"
+        check_number(self.validation_fraction, where="fit", name=name, above=0, below=1)
         settings: dict[str, Any] = {
-            "stop": None,
+            "stop": settled,
+            "keep_best": None,
+            "verbose": self._verbose("fit"),
             "optimizer": optimizers.get(self.optimizer, self.learning_rate),
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self._seed,
         }
-        if self.early_stopping:
+        if check_flag(self.early_stopping, where="fit", name="early_stopping"):
+            if settled is not None:
+                raise ValueError(
+                    "fit: tol= looks at the training loss, early_stopping=True at the loss of "
+                    f"held-out rows; set min_delta and patience, got tol={shown(self.tol)}."
+                )
             classes = y if self.network_.loss.kind == "labels" else np.zeros(len(x))
             rows, held_out = stratified(
                 classes,
                 seed=self._seed,
                 test_fraction=self.validation_fraction,
                 where="fit",
-                name="validation_fraction",
+                name=name,
             )
             settings["validation"] = x[held_out], y[held_out]
-            settings["stop"] = EarlyStopping(self.patience, self.min_delta)
+            settings |= {"stop": stop, "keep_best": stop.metric}
             x, y = x[rows], y[rows]
         start, workers = (self.network_, self.theta_, x, y), self._workers()
         if workers == 1 and self.client is None:
+            settings |= {"state": self.optimizer_state_, "first_epoch": self.n_iter_}
             result = train_here(*start, **settings)
+        elif self.warm_start:
+            raise ValueError(
+                "fit: warm_start=True trains in this process, for workers begin without an "
+                f"optimizer's state; leave out client= and set n_jobs=None, got {self.n_jobs!r}."
+            )
         else:
             result = train_on(workers, self.client, *start, **settings)
-        self.theta_, self.optimizer_state_, self.history_ = result
-        self.n_iter_ = len(self.history_["loss"])
+        self._take(result)
+        if settled is not None and not settled(result.history):
+            warnings.warn(
+                f"fit: the training loss had not settled within tol={self.tol:g} when all "
+                f"{self.epochs} epochs were over; raise epochs, or tol.",
+                ConvergenceWarning,
+                stacklevel=5,  # of who called fit
+            )
 
     def _train_an_epoch(self, x: Array, y: Array) -> None:
         """Go on for one epoch, in this process."""
-        result = fit(
+        result = train_here(
             self.network_,
             self.theta_,
-            optimizers.get(self.optimizer, self.learning_rate),
             x,
             y,
+            optimizer=optimizers.get(self.optimizer, self.learning_rate),
+            verbose=self._verbose("partial_fit"),
             epochs=1,
             batch_size=self.batch_size,
             seed=self._seed,
             state=self.optimizer_state_,
             first_epoch=self.n_iter_,
         )
+        self._take(result)
+
+    def _take(self, result: FitResult) -> None:
+        """Take over what a training has left."""
         self.theta_, self.optimizer_state_ = result.theta, result.state
-        self.history_.setdefault("loss", []).extend(result.history["loss"])
-        self.n_iter_ += 1
+        rows = {name: [*self.history_.get(name, []), *new] for name, new in result.history.items()}
+        self.history_ = {**self.history_, **rows}
+        self.n_iter_ += len(result.history["loss"])
+
+    def _verbose(self, where: str) -> bool:
+        how: Any = self.verbose
+        if not isinstance(how, bool) and isinstance(how, Integral):
+            return check_integer(how, where=where, name="verbose", at_least=0) > 0
+        return check_flag(how, where=where, name="verbose")
 
     def _refuse_early_stopping(self) -> None:
-        if self.early_stopping:
+        if check_flag(self.early_stopping, where="partial_fit", name="early_stopping"):
             raise ValueError(
                 "partial_fit: one epoch at a time leaves nothing to stop early; use fit, or "
                 "early_stopping=False."
             )
+
+    def _read(self, X: Any, where: str) -> Array:
+        """Return rows to answer for, as the network that is there takes them."""
+        check_is_fitted(self)
+        check_dense(X, where=where)
+        return cast(Array, validate_data(self, X, dtype=FLOATS, reset=False))
 
     def _draw_seed(self) -> int:
         if self.random_state is None or hasattr(self.random_state, "randint"):
@@ -182,14 +293,28 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         return check_integer(self.random_state, where="fit", name="random_state", at_least=0)
 
     def _workers(self) -> int:
-        if self.client is None or (self.n_jobs or 0) > 0:
-            return int(effective_n_jobs(self.n_jobs))
+        jobs: Any = self.n_jobs
+        if jobs is not None and (
+            isinstance(jobs, bool) or not isinstance(jobs, Integral) or int(jobs) == 0
+        ):
+            raise ValueError(
+                "fit: n_jobs must be a number of processes, -1 for one per core, or None, got "
+                f"{shown(jobs)}."
+            )
+        if self.client is not None:
+            from course_lib.parallel.doors import check_client
+
+            check_client(self.client, threads=False, where="fit")
+        elif _nested():
+            return 1
+        if self.client is None or int(jobs or 0) > 0:
+            return int(effective_n_jobs(jobs))
         if isinstance(self.client, str):
             raise ValueError(
                 "fit: with the address of a scheduler, n_jobs must be the number of workers to "
                 f"train on, got {self.n_jobs!r}."
             )
-        return len(self.client.nthreads())
+        return _count_workers(self.client)
 
     def __sklearn_clone__(self) -> NetworkEstimator:
         # A Client cannot be copied; the clone uses the same cluster.
@@ -204,50 +329,27 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         return state if scheduler is None else {**state, "client": str(scheduler.address)}
 
 
-def train_here(
-    net: Network, theta: Array, x: Array, y: Array, *, stop: EarlyStopping | None, **settings: Any
-) -> FitResult:
-    """Train in this process; with `stop`, return theta and state of the best epoch.
+def _count_workers(client: Any) -> int:
+    from course_lib.parallel.clock import within
+    from course_lib.parallel.errors import ClusterUnreachable
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from course_lib import SGD, mlp
-    >>> net, x = mlp([1, 1], loss="mse"), np.ones((4, 1))
-    >>> how = {"optimizer": SGD(0.1), "epochs": 2, "batch_size": 4, "seed": 0}
-    >>> train_here(net, np.zeros(2), x, x, stop=None, **how).theta
-    array([0.32, 0.32])
-    """
-    best = KeepBest()
-    callbacks = [] if stop is None else [best]
-    result = fit(net, theta, x=x, y=y, stop=stop, callbacks=callbacks, **settings)
-    if best.theta is None or best.state is None:
-        return result
-    return FitResult(best.theta, best.state, result.history)
+    try:
+        return len(within(_ANSWER, client.nthreads))
+    except TimeoutError:
+        raise ClusterUnreachable(
+            f"fit: the scheduler of client= did not answer within {_ANSWER:g} s; give n_jobs=, or "
+            "another client."
+        ) from None
 
 
-def train_on(
-    workers: int,
-    client: Any,
-    net: Network,
-    theta: Array,
-    x: Array,
-    y: Array,
-    *,
-    stop: EarlyStopping | None,
-    **settings: Any,
-) -> FitResult:
-    """Do the same on workers, as ``parallel.train`` takes them, up to rounding."""
-    from course_lib.parallel import train
-
-    result = train(
-        net,
-        (x, y),
-        theta=theta,
-        workers=workers,
-        client=client,
-        stop=stop,
-        keep_best=None if stop is None else stop.metric,
-        **settings,
-    )
-    return FitResult(result.theta, result.state, result.history)
+def _nested() -> bool:
+    """Whether this is one of several processes already: of joblib, of a Pool, of a Dask cluster."""
+    known = (None, *multiprocessing.get_all_start_methods())
+    if multiprocessing.current_process().daemon:
+        return True
+    if multiprocessing.get_start_method(allow_none=True) not in known:  # joblib has one of its own
+        return True
+    try:
+        return "distributed" in sys.modules and bool(sys.modules["distributed"].get_worker())
+    except ValueError:
+        return False

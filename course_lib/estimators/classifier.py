@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
-from course_lib.arrays import Array
-from course_lib.estimators.base import FLOATS, NetworkEstimator, whole_or_not_at_all
+from course_lib.arrays import Array, as_array, shown
+from course_lib.estimators.base import NetworkEstimator
+from course_lib.estimators.doors import FLOATS, all_rows_alike, check_dense, whole_or_not_at_all
 
 
 class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
@@ -29,7 +30,8 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     activation : str or Activation
         After each hidden layer, see :mod:`course_lib.activations`.
     optimizer : {"adam", "adamw", "sgd", "nesterov", "rmsprop", "adagrad"} or Optimizer
-        How to step.
+        How to step. Of an object, the options can be set one by one and searched through, as
+        ``optimizer__lr``.
     learning_rate : float or callable
         Of an optimizer given by name: a number, or a schedule; an object has its own.
     batch_size, epochs : int
@@ -45,12 +47,25 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         Share of the rows that early stopping holds out, of each class alike.
     patience, min_delta : int, float
         See :class:`~course_lib.early_stopping.EarlyStopping`.
+    tol : float, optional
+        Stop when the training loss has not fallen by `tol` below the least before, for more than
+        `n_iter_no_change` epochs in a row, see :class:`~course_lib.estimators.runs.Settled`; warn
+        if the epochs are over before. None trains for all epochs, and warns never.
+    n_iter_no_change : int
+        See `tol`.
+    warm_start : bool
+        Let another `fit` go on from the parameters, the optimizer's state and the number of epochs
+        that the last one left: with the same rows, a fit of 3 epochs and one of 2 are the fit of 5.
+        It trains in this process only. What stops it looks at its own epochs only.
+    verbose : bool or int
+        Print the losses of each epoch.
     random_state : int, RandomState or None
         Decides the initial parameters, the order of rows, dropout's noise and what is held out. An
         integer is the `seed` of :func:`~course_lib.training.fit`; None is another one each time.
     n_jobs : int, optional
         In how many worker processes `fit` trains (-1: one per core): the same result up to
-        rounding. Without it, in this process.
+        rounding. Without it, and inside of a process that is itself one of several (of
+        ``cross_val_score(n_jobs=...)``, say), in this process.
     client : Client or str, optional
         The Dask cluster whose workers take the place of these processes, all of them if `n_jobs`
         is not given; or its address. A clone shares a client; a pickle remembers its address.
@@ -77,6 +92,42 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     FloatingPointError
         By `fit`, if the training diverges.
 
+    Warns
+    -----
+    ConvergenceWarning
+        By `fit`, if `tol` is given and the loss still falls when the epochs are over.
+
+    Notes
+    -----
+    The names of scikit-learn's ``MLPClassifier`` and ``MLPRegressor``, and ours:
+
+    ==============================================  ==============================================
+    scikit-learn                                    here
+    ==============================================  ==============================================
+    `max_iter`                                      `epochs`
+    `solver`                                        `optimizer`; "lbfgs" is not there
+    `learning_rate_init`                            `learning_rate`
+    `learning_rate` ("adaptive", ...), `power_t`    a schedule as `learning_rate`
+    `momentum`, `beta_1`, `epsilon`, ...            options of an optimizer that is an object
+    `alpha`                                         its `weight_decay`
+    `tol`, `n_iter_no_change`                       the same, but `tol` is None by default; with
+                                                    `early_stopping`, `min_delta` and `patience`
+    `early_stopping`                                the same, by the loss, not by the score
+    `warm_start`                                    the same, but the optimizer's state goes on too
+    `verbose`, `random_state`                       the same
+    `batch_size` "auto"                             not there: a number
+    `shuffle`                                       not there: each epoch has an order of its own
+    `loss` of the regressor                         not there: the mean squared error, without 1/2
+    `max_fun`                                       not there, as "lbfgs"
+    `sample_weight` of `fit`, `class_weight`        not there: all rows count alike
+    sparse X                                        not there: dense arrays
+    several labels per row (multilabel)             not there; several numbers per row are
+    `n_iter_`                                       the same, but of all that went on, added up
+    `loss_`, `best_loss_`, `validation_scores_`     ``history_``
+    `t_`, `n_layers_`, `n_outputs_`                 ``optimizer_state_``, ``network_``
+    `out_activation_`                               softmax, or none
+    ==============================================  ==============================================
+
     References
     ----------
     Buitinck et al. 2013, API design for machine learning software (scikit-learn).
@@ -93,16 +144,26 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """
 
     _loss = "softmax_cross_entropy"
+    classes_: Array
 
+    @all_rows_alike
     @whole_or_not_at_all
     def fit(self, X: Any, y: Any) -> MLPClassifier:
-        """Train from the beginning on X, shape (n, features), and labels y, shape (n,)."""
-        X, y = self._check(X, y, reset=True)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        self._begin(X.shape[1], len(self.classes_), X.dtype)
+        """Train on X, shape (n, features), and labels y, shape (n,); see `warm_start`."""
+        on = self._goes_on()
+        X, y = self._check(X, y, where="fit", reset=not on)
+        classes, labels = np.unique(y, return_inverse=True)
+        if on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"fit: warm_start=True goes on with the classes of the last fit, {self.classes_}, "
+                f"got {classes}."
+            )
+        self.classes_ = classes
+        self._begin(X.shape[1], len(classes), X.dtype, on=on)
         self._train(X, labels)
         return self
 
+    @all_rows_alike
     @whole_or_not_at_all
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> MLPClassifier:
         """Go on for one epoch over these rows, in this process.
@@ -123,19 +184,19 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         """
         self._refuse_early_stopping()
         first = not hasattr(self, "network_")
-        X, y = self._check(X, y, reset=first)
+        X, y = self._check(X, y, where="partial_fit", reset=first)
         if first and classes is None:
             raise ValueError(
-                "partial_fit: the first call needs classes=, all labels that may come."
+                "partial_fit: the first call needs classes=, all labels that may come, got None."
             )
-        known = self.classes_ if classes is None else np.unique(classes)
+        known = self.classes_ if classes is None else _distinct(classes)
         if not first and not np.array_equal(known, self.classes_):
             raise ValueError(
                 f"partial_fit: classes were {self.classes_} in the first call, got {known}."
             )
         if not (among := np.isin(y, known)).all():
             raise ValueError(
-                f"partial_fit: y has labels that are not in classes: {np.unique(y[~among])}."
+                f"partial_fit: y has labels that are not in classes, got {np.unique(y[~among])}."
             )
         if first:
             self.classes_ = known
@@ -145,18 +206,60 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Return the most probable label of each row, shape (n,)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = self._read(X, "predict")
         labels: Array = self.classes_[self.network_.predict(self.theta_, X)]
         return labels
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, shape (n, k), in the order of ``classes_``."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = self._read(X, "predict_proba")
         return self.network_.predict_proba(self.theta_, X)
 
-    def _check(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
+    def predict_log_proba(self, X: Any) -> Array:
+        r"""Return the logarithm of the probability of each class, shape (n, k).
+
+        .. math:: \log p_{ij} = z_{ij} - \log \sum_k e^{z_{ik}}
+
+        It is finite where the probability itself would be rounded to 0.
+
+        Examples
+        --------
+        >>> model = MLPClassifier((), epochs=1, random_state=0).fit([[-1.0], [1.0]], [0, 1])
+        >>> model.predict_proba([[1e4]]).min() == 0, model.predict_log_proba([[1e4]]).min() < -1e3
+        (np.True_, np.True_)
+        """
+        X = self._read(X, "predict_log_proba")
+        z = self.network_.forward(self.theta_, X)[0]
+        z -= z.max(axis=1, keepdims=True)  # nothing overflows, and the sum is at least 1
+        z -= np.log(np.exp(z).sum(axis=1, keepdims=True))
+        return z
+
+    def _check(self, X: Any, y: Any, *, where: str, reset: bool) -> tuple[Array, Array]:
+        check_dense(X, where=where)
+        if (columns := _columns(y)) > 1:
+            raise ValueError(
+                f"{where}: y must have one label per row, shape (n,), got {columns} columns; "
+                "several labels per row (multilabel, multioutput) are not known here: train one "
+                "model for each, as sklearn.multioutput.MultiOutputClassifier does."
+            )
         X, y = validate_data(self, X, y, dtype=FLOATS, reset=reset)
         check_classification_targets(y)
         return X, column_or_1d(y, warn=True)
+
+
+def _columns(y: Any) -> int:
+    try:
+        shape = np.shape(y)
+    except (TypeError, ValueError):  # rows of several lengths, say, which are refused later
+        return 1
+    return shape[1] if len(shape) == 2 else 1
+
+
+def _distinct(classes: Any) -> Array:
+    array = as_array(classes, where="partial_fit", name="classes")
+    try:
+        if array.ndim == 1 and array.size > 0:
+            return np.unique(array)
+    except TypeError:  # labels that cannot be sorted
+        pass
+    raise ValueError(f"partial_fit: classes must be a list of labels, got {shown(classes)}.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from course_lib.arrays import Array
-from course_lib.estimators.base import FLOATS, NetworkEstimator, whole_or_not_at_all
+from course_lib.estimators.base import NetworkEstimator
+from course_lib.estimators.doors import FLOATS, all_rows_alike, check_dense, whole_or_not_at_all
 
 
 class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
@@ -23,7 +24,8 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     Targets far from the range of -1 to 1 are learnt slowly: scale them, for example with
     ``sklearn.compose.TransformedTargetRegressor``.
 
-    Parameters, attributes (except ``classes_``) and errors are those of :class:`MLPClassifier`;
+    Parameters, attributes (except ``classes_``), errors and what scikit-learn calls them are those
+    of :class:`MLPClassifier`;
     `validation_fraction` is a share of all rows.
 
     References
@@ -42,38 +44,50 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     _loss = "mse"
 
+    @all_rows_alike
     @whole_or_not_at_all
     def fit(self, X: Any, y: Any) -> MLPRegressor:
-        """Train from the beginning on X, shape (n, features), and y, shape (n,) or (n, k)."""
-        X, y = self._check(X, y, reset=True)
-        self._begin(X.shape[1], 1 if y.ndim == 1 else y.shape[1], X.dtype)
+        """Train on X, shape (n, features), and y, shape (n,) or (n, k); see `warm_start`."""
+        on = self._goes_on()
+        X, y = self._check(X, y, where="fit", reset=not on)
+        self._start(X, y, on=on)
         self._train(X, y)
         return self
 
+    @all_rows_alike
     @whole_or_not_at_all
     def partial_fit(self, X: Any, y: Any) -> MLPRegressor:
-        """Go on for one epoch over these rows, in this process: k calls are a `fit` of k epochs."""
+        """Go on for one epoch over these rows, in this process: k calls are a `fit` of k epochs.
+
+        Raises
+        ------
+        ValueError
+            If a later call has another number of outputs; (n,) and (n, 1) are the same.
+        """
         self._refuse_early_stopping()
         first = not hasattr(self, "network_")
-        X, y = self._check(X, y, reset=first)
+        X, y = self._check(X, y, where="partial_fit", reset=first)
         if first:
-            self._begin(X.shape[1], 1 if y.ndim == 1 else y.shape[1], X.dtype)
+            self._start(X, y)
         self._train_an_epoch(X, y)
         return self
 
     def predict(self, X: Any) -> Array:
         """Return the predicted numbers, of shape (n,) or (n, k) as y had in training."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = self._read(X, "predict")
         outputs = self.network_.predict(self.theta_, X)
         return outputs[:, 0] if self._vector else outputs
 
-    def _check(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
+    def _check(self, X: Any, y: Any, *, where: str, reset: bool) -> tuple[Array, Array]:
+        check_dense(X, where=where)
         X, y = validate_data(
             self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, reset=reset
         )
-        self._vector = y.ndim == 1
         return X, y.astype(X.dtype, copy=False)
+
+    def _start(self, X: Array, y: Array, *, on: bool = False) -> None:
+        self._begin(X.shape[1], 1 if y.ndim == 1 else y.shape[1], X.dtype, on=on)
+        self._vector = y.ndim == 1  # as `predict` will answer
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

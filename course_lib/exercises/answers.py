@@ -8,6 +8,7 @@ Chapter: none; this file serves the exercises of all chapters.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from course_lib.exercises.calling import call, kind_of
 from course_lib.exercises.verdict import Mistake
 
 __all__ = [
-    "agree", "array", "ask", "call", "number", "parts", "refuse", "same", "slopes", "truth",
+    "agree", "array", "ask", "call", "in_double", "number", "parts", "refuse", "same", "slopes",
+    "truth",
 ]  # fmt: skip
 
 
@@ -33,17 +35,18 @@ def number(value: Any, what: str) -> float:
     ...
     course_lib.exercises.verdict.Mistake: not-a-number: The loss should be a number, not a str.
     """
-    numeric = isinstance(value, int | float | np.number | np.ndarray) and not np.iscomplexobj(value)
-    if not numeric or np.size(value) != 1:
+    found = _of_numpy(value)
+    numeric = isinstance(found, Real) or (isinstance(found, np.ndarray) and np.isrealobj(found))
+    if not numeric or np.size(found) != 1:
         kind = (
-            f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else kind_of(value)
+            f"an array of shape {found.shape}" if isinstance(found, np.ndarray) else kind_of(value)
         )
         raise Mistake("not-a-number", f"{what} should be a number, not {kind}.")
-    return float(np.asarray(value).reshape(()))
+    return float(np.asarray(found).reshape(()))
 
 
 def truth(value: Any) -> bool:
-    """Return True or False as a bool, also if NumPy made it.
+    """Return True or False as a bool, also if NumPy or PyTorch made it.
 
     Examples
     --------
@@ -54,13 +57,18 @@ def truth(value: Any) -> bool:
     ...
     course_lib.exercises.verdict.Mistake: not-true-or-false: Return True or False, not 1.
     """
-    if not isinstance(value, bool | np.bool_):
-        raise Mistake("not-true-or-false", f"Return True or False, not {value!r}.")
-    return bool(value)
+    found = _of_numpy(value)
+    if isinstance(found, np.ndarray) and found.shape == ():
+        found = found[()]
+    if not isinstance(found, bool | np.bool_):
+        raise Mistake("not-true-or-false", f"Return True or False, not {value!r:.60}.")
+    return bool(found)
 
 
 def array(value: Any, what: str, *, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
     """Return the value as an array of numbers, of that shape if one is given.
+
+    Lists, tuples and the tensors of PyTorch, also recorded ones, are arrays too.
 
     Examples
     --------
@@ -71,8 +79,8 @@ def array(value: Any, what: str, *, shape: tuple[int, ...] | None = None) -> NDA
     yours has (2,).
     """
     try:
-        found = np.asarray(value)
-    except ValueError:
+        found = np.asarray(_of_numpy(value))
+    except Exception:  # whatever a stranger's object makes NumPy raise
         found = np.asarray(None)
     if found.dtype.kind not in "biuf":
         raise Mistake("not-numbers", f"{what} should be an array of numbers, not {kind_of(value)}.")
@@ -178,6 +186,7 @@ def agree(
     """Compare a value with the right one; the hint shows the first entry that differs.
 
     ``what`` begins the sentence; of `inputs` with the shape of `want` it shows the entry concerned.
+    What is right in the digits of float32 and wrong in the others is told apart.
 
     Examples
     --------
@@ -197,11 +206,56 @@ def agree(
         return
     unfinite = ~np.isfinite(found) & np.isfinite(wanted)
     mistake, where = ("not-finite", unfinite) if unfinite.any() else ("wrong-values", wrong)
+    rounded, digits = _rounded(found, wanted), 6
+    if rounded:
+        mistake, digits = "too-few-digits", 12
     index = tuple(int(i) for i in np.argwhere(where)[0])
     parts = [f"{name} = {_shown(value, wanted, index)}" for name, value in (inputs or {}).items()]
     place = f" for {', '.join(parts)}" * bool(parts) + f", entry {list(index)}" * bool(index)
-    values = f"expected {wanted[index]:.6g}, got {found[index]:.6g}"
-    raise Mistake(mistake, f"{what}{place}: {values}.")
+    values = f"expected {wanted[index]:.{digits}g}, got {found[index]:.{digits}g}"
+    raise Mistake(mistake, f"{what}{place}: {values}.{rounded}")
+
+
+def in_double(value: Any, what: str) -> None:
+    """Raise a Mistake if the value is of a type with fewer digits than float64.
+
+    Examples
+    --------
+    >>> in_double(np.float32(0.1), "The bias")
+    Traceback (most recent call last):
+    ...
+    course_lib.exercises.verdict.Mistake: too-few-digits: The bias is float32, which keeps only
+    about 7 digits. Compute in float64.
+    """
+    found = array(value, what)
+    if found.dtype.kind == "f" and found.dtype.itemsize < 8:
+        raise Mistake("too-few-digits", f"{what} is {_keeps(found.dtype)}")
+
+
+def _keeps(dtype: Any) -> str:
+    digits = round(-np.log10(np.finfo(dtype).eps))
+    return f"{dtype}, which keeps only about {digits} digits. Compute in float64."
+
+
+def _rounded(found: NDArray[Any], wanted: NDArray[Any]) -> str:
+    """Say what to do about a result that is right but for rounding; empty if it is wrong."""
+    narrow = found.dtype.kind == "f" and found.dtype.itemsize < 8
+    near = 50 * float(np.finfo(found.dtype if narrow else np.float32).eps)
+    size = float(np.max(np.abs(wanted), where=np.isfinite(wanted), initial=0.0))
+    if not np.allclose(found, wanted, rtol=near, atol=near * size, equal_nan=True):
+        return ""
+    if narrow:
+        return f" Yours is {_keeps(found.dtype)}"
+    hint = " Only the first digits agree. Is something float32 on the way, or only approximated?"
+    shown = found.dtype.kind == "f" and np.allclose(found, wanted, rtol=1e-6, atol=1e-6 * size)
+    return hint if shown else ""
+
+
+def _of_numpy(value: Any) -> Any:
+    """Return a tensor of PyTorch as an array, also one in a list; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return [_of_numpy(part) for part in value]
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def _shown(value: ArrayLike, wanted: NDArray[Any], index: tuple[int, ...]) -> str:

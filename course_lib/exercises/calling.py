@@ -15,6 +15,8 @@ import numpy as np
 
 from course_lib.exercises.verdict import NOT_YET, Mistake
 
+_LONGEST = 1_000  # characters of an error in a hint
+
 
 def call(answer: Any, *args: Any, **kwargs: Any) -> Any:
     """Return ``answer(*args, **kwargs)``; whatever goes wrong in it becomes a Mistake.
@@ -78,7 +80,7 @@ def _run(answer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     except Mistake:
         raise
     except Exception as error:
-        text = str(error).rstrip(".") or "no message"
+        text = str(error)[:_LONGEST].rstrip(".") or "no message"
         hint = f"{_place(error)}: {type(error).__name__}: {text}."
         raise Mistake("raises-an-error", hint) from error
 

@@ -8,6 +8,8 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
+from course_lib.checkpoint import CheckpointError
+
 
 class ParallelError(RuntimeError):
     """A parallel run failed; the parent of all errors of this package.
@@ -51,7 +53,11 @@ class ParallelError(RuntimeError):
 
 
 class ClusterUnreachable(ParallelError):
-    """The scheduler could not be reached, or the connection to it was lost."""
+    """The scheduler could not be reached."""
+
+
+class SchedulerLost(ClusterUnreachable):
+    """The scheduler was reached, and then ended, or did not answer any more."""
 
 
 class NotEnoughWorkers(ParallelError):
@@ -84,6 +90,18 @@ class Aborted(ParallelError):
 
 class Moved(Aborted):
     """Dask moved the task of a rank, because its worker was lost."""
+
+
+class NoSharedMemory(ParallelError):
+    """The ranks can not share memory, or there is too little of it."""
+
+
+class CheckpointFailed(ParallelError, CheckpointError):
+    """A rank could not write or read a checkpoint: the disk is full, the folder not to be used."""
+
+
+class StorageTimeout(ParallelError):
+    """The file system did not answer in time."""
 
 
 class CheckpointMismatch(ParallelError):

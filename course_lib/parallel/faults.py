@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from course_lib.arrays import check_instance, check_integer, check_number
 from course_lib.parallel.errors import WorkerLost
 
 Key: TypeAlias = tuple[object, ...]
@@ -40,8 +41,8 @@ class Faults:
 
     Raises
     ------
-    ValueError
-        If the delay or a number is negative.
+    ValueError, TypeError
+        If the delay or a number is negative, or none.
 
     Examples
     --------
@@ -61,11 +62,12 @@ class Faults:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.delay < 0 or any(number < 0 for pair in self.death.items() for number in pair):
-            raise ValueError(
-                "Faults: expected a delay >= 0 seconds, and ranks and operations from 0; got "
-                f"delay {self.delay!r}, death {dict(self.death)}."
-            )
+        check_number(self.delay, where="Faults", name="delay (seconds)", at_least=0)
+        check_integer(self.seed, where="Faults", name="seed", at_least=0)
+        check_instance(self.death, Mapping, where="Faults", name="death", hint="such as {1: 20}")
+        for rank, operation in self.death.items():
+            check_integer(rank, where="Faults", name="each rank of death", at_least=0)
+            check_integer(operation, where="Faults", name=f"death[{rank}]", at_least=0)
 
     def for_rank(self, rank: int) -> RankFaults:
         """Return what goes wrong on one rank."""

@@ -13,18 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_lib.arrays import Array, check_theta
+from course_lib.arrays import Array, check_instance, check_theta, shown
 from course_lib.layers import Activate, Dense, Dropout, Layer
 from course_lib.network import Network
 from course_lib.torch_mlp.twins import torch_activation
 
 
 def _module(layer: Layer, dtype: torch.dtype) -> nn.Module:
-    if isinstance(layer, Dense):
+    # A class that derives from one of these may compute something else.
+    if type(layer) is Dense:
         return nn.Linear(layer.fan_in, layer.fan_out, dtype=dtype)
-    if isinstance(layer, Activate):
+    if type(layer) is Activate:
         return torch_activation(layer.activation)
-    if isinstance(layer, Dropout):
+    if type(layer) is Dropout:
         return nn.Dropout(layer.rate)
     raise TypeError(
         f"TorchMLP: the layer {type(layer).__name__} has no twin in PyTorch that we know; known "
@@ -55,7 +56,7 @@ class TorchMLP(nn.Module):
     Raises
     ------
     TypeError
-        If the network holds a layer or an activation of your own.
+        If the network is none, or holds a layer or an activation of your own.
 
     Examples
     --------
@@ -70,6 +71,12 @@ class TorchMLP(nn.Module):
 
     def __init__(self, net: Network, *, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
+        check_instance(net, Network, where="TorchMLP", name="net", hint="such as mlp([2, 3, 1])")
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise TypeError(
+                "TorchMLP: dtype must be a floating-point type such as torch.float32, got "
+                f"{shown(dtype)}."
+            )
         self.net = net
         self.layers = nn.Sequential(*(_module(layer, dtype) for layer in net.layers))
 
@@ -93,6 +100,7 @@ def layer_parameters(model: TorchMLP) -> list[dict[str, nn.Parameter]]:
     >>> [sorted(layer) for layer in layer_parameters(TorchMLP(mlp([2, 3, 1])))]
     [['W', 'b'], [], ['W', 'b']]
     """
+    check_model(model, where="layer_parameters")
     return [
         {ours: getattr(module, theirs) for ours, theirs in _NAMES.items()}
         if isinstance(module, nn.Linear)
@@ -130,15 +138,29 @@ def to_torch(net: Network, theta: Array) -> TorchMLP:
     >>> np.array_equal(from_torch(to_torch(net, theta)), theta)
     True
     """
+    check_instance(net, Network, where="to_torch", name="net", hint="such as mlp([2, 3, 1])")
     check_theta(theta, where="to_torch")
-    values = net.unpack(theta)
+    net.unpack(theta)  # raises if its length is wrong
     with torch.random.fork_rng(devices=[]):  # what nn.Linear draws is overwritten: leave no trace
         model = TorchMLP(net, dtype=torch.from_numpy(np.empty(0, theta.dtype)).dtype)
-    with torch.no_grad():
-        for parameters, layer in zip(layer_parameters(model), values, strict=True):
-            for name, parameter in parameters.items():
-                parameter.copy_(torch.tensor(layer[name].T))
+    load(model, theta)
     return model
+
+
+def load(model: TorchMLP, theta: Array) -> None:
+    """Give a module the parameters of a vector.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> model = TorchMLP(mlp([2, 1]))
+    >>> load(model, np.array([1.0, 2.0, 3.0]))
+    >>> from_torch(model)
+    array([1., 2., 3.])
+    """
+    with torch.no_grad():
+        for parameter, value in unflatten(model, theta).items():
+            parameter.copy_(value)
 
 
 def from_torch(model: TorchMLP) -> Array:
@@ -154,6 +176,7 @@ def from_torch(model: TorchMLP) -> Array:
     array, shape (n_params,)
         ``theta``, in the module's dtype.
     """
+    check_model(model, where="from_torch")
     return flatten(model, {parameter: parameter for parameter in model.parameters()})
 
 
@@ -167,6 +190,14 @@ def flatten(model: TorchMLP, values: Mapping[Tensor, Tensor]) -> Array:
     >>> flatten(model, {p: 10 * p for p in model.parameters()})
     array([10., 20., 30.])
     """
+    check_model(model, where="flatten")
+    check_instance(values, Mapping, where="flatten", name="values")
+    missing = [name for name, parameter in model.named_parameters() if parameter not in values]
+    if missing:
+        raise ValueError(
+            "flatten: values must hold a tensor for each parameter of the model, got none for "
+            f"{', '.join(missing)}."
+        )
 
     def array(parameter: Tensor) -> Array:
         value: Array = values[parameter].detach().cpu().numpy()
@@ -178,3 +209,36 @@ def flatten(model: TorchMLP, values: Mapping[Tensor, Tensor]) -> Array:
             for layer in layer_parameters(model)
         ]
     )
+
+
+def unflatten(model: TorchMLP, vector: Array) -> dict[Tensor, Tensor]:
+    """Cut a vector as long as theta into one tensor per parameter: the inverse of :func:`flatten`.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> model = TorchMLP(mlp([2, 1]))
+    >>> list(unflatten(model, np.array([1.0, 2.0, 3.0])).values())
+    [tensor([[1., 2.]], dtype=torch.float64), tensor([3.], dtype=torch.float64)]
+    """
+    check_model(model, where="unflatten")
+    return {
+        parameter: torch.tensor(layer[name].T)
+        for parameters, layer in zip(layer_parameters(model), model.net.unpack(vector), strict=True)
+        for name, parameter in parameters.items()
+    }
+
+
+def check_model(model: object, *, where: str) -> None:
+    """Raise TypeError unless `model` is a :class:`TorchMLP`.
+
+    Examples
+    --------
+    >>> check_model(nn.Linear(2, 1), where="from_torch")
+    Traceback (most recent call last):
+    ...
+    TypeError: from_torch: model must be a TorchMLP, got Linear(in_features=2, out_features=1, \
+bias=True); make one with to_torch(net, theta).
+    """
+    hint = "make one with to_torch(net, theta)"
+    check_instance(model, TorchMLP, where=where, name="model", hint=hint)

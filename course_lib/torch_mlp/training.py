@@ -5,19 +5,43 @@ Chapter: a network in PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import (
+    check_callable,
+    check_flag,
+    check_instance,
+    check_integer,
+    check_theta,
+    shown,
+)
+from course_lib.clipping import check_clip
 from course_lib.data import batches
-from course_lib.evaluation import History, record, score
+from course_lib.early_stopping import KeepBest, check_keep_best
+from course_lib.evaluation import Epoch, History, record, score
+from course_lib.layers import noise
 from course_lib.optimizers import Optimizer, State
-from course_lib.torch_mlp.network import TorchMLP, flatten, from_torch
+from course_lib.torch_mlp.network import (
+    TorchMLP,
+    check_model,
+    flatten,
+    from_torch,
+    load,
+    unflatten,
+)
 from course_lib.torch_mlp.twins import STATE_NAMES, torch_loss, torch_optimizer
-from course_lib.training import FitResult, check_finite, epochs_with_bar
+from course_lib.training import (
+    FitResult,
+    check_callbacks,
+    check_finite,
+    check_state,
+    check_validation,
+    epochs_with_bar,
+)
 
 
 def fit_torch(
@@ -32,23 +56,32 @@ def fit_torch(
     device: str = "auto",
     validation: tuple[Any, Any] | None = None,
     stop: Callable[[History], bool] | None = None,
+    state: State | None = None,
+    first_epoch: int = 0,
+    clip: float | None = None,
+    keep_best: str | None = None,
+    callbacks: Sequence[Callable[[Epoch], None]] = (),
     progress: bool = False,
 ) -> FitResult:
     """Train with PyTorch what :func:`~course_lib.training.fit` trains with NumPy, step by step.
 
     The same batches in the same order, the same loss and the same optimizer: without dropout,
-    the results differ by rounding only. (Dropout draws from PyTorch's generator, seeded here.)
+    the results differ by rounding only. (Dropout draws from PyTorch's generator, seeded here for
+    each epoch.)
 
     Parameters
     ----------
     model : TorchMLP
-        Trained in place; it stays on `device`.
+        What to train. It stays on `device`, and ends with the parameters of the result.
     optimizer : Optimizer
-        One of ours; :func:`~course_lib.torch_mlp.twins.torch_optimizer` translates it.
-    x, y, epochs, batch_size, seed, validation, stop, progress
+        How to step. :func:`~course_lib.torch_mlp.twins.torch_optimizer` translates it.
+    x, y, epochs, batch_size, seed, validation, stop
         As for :func:`~course_lib.training.fit`.
+    state, first_epoch, clip, keep_best, callbacks, progress
+        As for :func:`~course_lib.training.fit`; a state may come from there.
     device : str
-        "cpu", "cuda", "cuda:1", ...; "auto" is "cuda" where there is one, else "cpu".
+        Where PyTorch computes: "cpu", "cuda", "cuda:1", ...; "auto" is "cuda" where there is one,
+        else "cpu".
 
     Returns
     -------
@@ -75,12 +108,23 @@ def fit_torch(
     array([3., 1.])
     """
     where = "fit_torch"
-    if not isinstance(model, TorchMLP):
-        raise TypeError(
-            f"{where}: model must be a TorchMLP, got {type(model).__name__}; make one with "
-            "to_torch(net, theta)."
-        )
+    check_model(model, where=where)
+    check_theta(from_torch(model), where=where, finite=True)
+    check_instance(optimizer, Optimizer, where=where, name="optimizer", hint="such as Adam(0.001)")
     epochs = check_integer(epochs, where=where, name="epochs", at_least=1)
+    batch_size = check_integer(batch_size, where=where, name="batch_size", at_least=1)
+    seed = check_integer(seed, where=where, name="seed", at_least=0)
+    if stop is not None:
+        check_callable(stop, where=where, name="stop", takes=("history",))
+    check_state(state, optimizer, from_torch(model), where=where)
+    first_epoch = check_integer(first_epoch, where=where, name="first_epoch", at_least=0)
+    clip = check_clip(clip, where=where)
+    keep_best = check_keep_best(
+        keep_best, model.net.loss, held_out=validation is not None, where=where
+    )
+    best = None if keep_best is None else KeepBest(keep_best)
+    callbacks = check_callbacks(callbacks, best, where=where)
+    progress = check_flag(progress, where=where, name="progress")
     place = _device(device)
     dtype = next(model.parameters()).dtype
 
@@ -90,13 +134,16 @@ def fit_torch(
         return torch.tensor(x, dtype=dtype, device=place), torch.tensor(y, dtype=kind, device=place)
 
     xs, ys = tensors(x, y, where)
-    held_out = None if validation is None else tensors(*validation, f"{where}, validation")
+    held = check_validation(model.net, validation, where=where)
+    held_out = None if held is None else tensors(*held, f"{where}, validation")
     model.to(place)
     twin = torch_optimizer(optimizer, model.parameters())
-    loss_sum, history, t = torch_loss(model.net.loss), History(), 0
+    if state is not None:
+        _remember(model, optimizer, twin, state)
+    loss_sum, history, t = torch_loss(model.net.loss), History(), 0 if state is None else state["t"]
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for epoch in epochs_with_bar(range(epochs), history, progress):
+        for epoch in epochs_with_bar(range(first_epoch, first_epoch + epochs), history, progress):
+            torch.manual_seed(int(noise(seed, epoch, 0).integers(2**63)))
             model.train()
             # Kept on the device: asking for the number at every step would make the CPU wait.
             total = torch.zeros((), dtype=torch.float64, device=place)
@@ -107,23 +154,49 @@ def fit_torch(
                 twin.zero_grad()
                 batch_sum = loss_sum(model(xs[at]), ys[at])
                 (batch_sum / len(rows)).backward()
+                if clip is not None:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
                 twin.step()
                 total += batch_sum.detach()
                 t += 1
             loss = total.item() / len(xs)
             check_finite(loss, epoch, len(order) - 1)
             record(history, loss, {} if held_out is None else _evaluate(model, *held_out))
+            for callback in callbacks:
+                memory = _memory(model, optimizer, twin, t)
+                callback(Epoch(epoch, from_torch(model), memory, history))
             if stop is not None and stop(history):
                 break
-    names = STATE_NAMES[type(optimizer)]
-    state: State = {"t": t}
+    if best is not None and best.theta is not None and best.state is not None:
+        load(model, best.theta)
+        return FitResult(best.theta, best.state, history)
+    return FitResult(from_torch(model), _memory(model, optimizer, twin, t), history)
+
+
+def _memory(model: TorchMLP, optimizer: Optimizer, twin: torch.optim.Optimizer, t: int) -> State:
+    """Return what PyTorch's optimizer remembers as the state of ours."""
+    names, state = STATE_NAMES[type(optimizer)], State(t=t)
     for ours in optimizer.memory:
         # PyTorch keeps no velocity where the momentum is 0.
         vectors: dict[Tensor, Tensor] = {
             p: twin.state[p].get(names[ours], torch.zeros_like(p)) for p in model.parameters()
         }
         state[ours] = flatten(model, vectors)
-    return FitResult(from_torch(model), state, history)
+    return state
+
+
+def _remember(
+    model: TorchMLP, optimizer: Optimizer, twin: torch.optim.Optimizer, state: State
+) -> None:
+    """Let PyTorch's optimizer remember what ours did. Before the first step that is nothing."""
+    if not state["t"]:
+        return
+    names = STATE_NAMES[type(optimizer)]
+    for parameter in model.parameters():
+        twin.state[parameter]["step"] = torch.tensor(float(state["t"]))
+    for ours in optimizer.memory:
+        for tensor, value in unflatten(model, state[ours]).items():
+            twin.state[tensor][names[ours]] = value.to(tensor)
 
 
 def _evaluate(model: TorchMLP, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -133,9 +206,15 @@ def _evaluate(model: TorchMLP, x: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def _device(name: str) -> torch.device:
+    check_instance(name, str, where="fit_torch", name="device")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"fit_torch: device must be 'auto', 'cpu' or 'cuda', got {shown(name)}."
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"fit_torch: device {name!r} was asked for, but PyTorch finds no CUDA device; use "

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from course_lib import activations, losses, optimizers
 from course_lib.activations import Activation
+from course_lib.arrays import check_instance, shown
 from course_lib.losses import Loss
 from course_lib.optimizers import Optimizer
 
@@ -48,6 +49,7 @@ def torch_activation(activation: Activation) -> nn.Module:
     >>> torch_activation(activations.leaky_relu)
     LeakyReLU(negative_slope=0.01)
     """
+    check_instance(activation, Activation, where="torch_activation", name="activation")
     if activations.ALL.get(activation.name) != activation:
         raise TypeError(
             f"TorchMLP: the activation {activation.name!r} has no twin in PyTorch that we know; "
@@ -136,29 +138,41 @@ _OPTIMIZERS: dict[
 _OPTIMIZERS = {
     optimizers.SGD: lambda o: (
         torch.optim.SGD,
-        {"momentum": o.momentum, "weight_decay": o.weight_decay},
+        {"momentum": o.momentum, "dampening": o.dampening, "nesterov": o.nesterov},
     ),
     # Without momentum there is nothing to look ahead with, and PyTorch refuses nesterov=True.
     optimizers.Nesterov: lambda o: (
         torch.optim.SGD,
         {"momentum": o.momentum, "nesterov": o.momentum > 0},
     ),
-    optimizers.AdaGrad: lambda o: (torch.optim.Adagrad, {"eps": o.eps}),
-    optimizers.RMSProp: lambda o: (torch.optim.RMSprop, {"alpha": o.decay, "eps": o.eps}),
-    optimizers.Adam: lambda o: (torch.optim.Adam, {"betas": (o.beta1, o.beta2), "eps": o.eps}),
-    optimizers.AdamW: lambda o: (
-        torch.optim.AdamW,
-        {"betas": (o.beta1, o.beta2), "eps": o.eps, "weight_decay": o.weight_decay},
+    optimizers.AdaGrad: lambda o: (
+        torch.optim.Adagrad,
+        {
+            "eps": o.eps,
+            "lr_decay": o.lr_decay,
+            "initial_accumulator_value": o.initial_accumulator_value,
+        },
     ),
+    optimizers.RMSProp: lambda o: (
+        torch.optim.RMSprop,
+        {"alpha": o.decay, "eps": o.eps, "momentum": o.momentum, "centered": o.centered},
+    ),
+    optimizers.Adam: lambda o: (torch.optim.Adam, _adam(o)),
+    optimizers.AdamW: lambda o: (torch.optim.AdamW, _adam(o)),
 }
+
+
+def _adam(o: optimizers.Adam) -> dict[str, Any]:
+    return {"betas": (o.beta1, o.beta2), "eps": o.eps, "amsgrad": o.amsgrad}
+
 
 STATE_NAMES: dict[type[Optimizer], dict[str, str]] = {
     optimizers.SGD: {"v": "momentum_buffer"},
     optimizers.Nesterov: {"v": "momentum_buffer"},
     optimizers.AdaGrad: {"s": "sum"},
-    optimizers.RMSProp: {"s": "square_avg"},
-    optimizers.Adam: {"m": "exp_avg", "s": "exp_avg_sq"},
-    optimizers.AdamW: {"m": "exp_avg", "s": "exp_avg_sq"},
+    optimizers.RMSProp: {"s": "square_avg", "m": "grad_avg", "v": "momentum_buffer"},
+    optimizers.Adam: {"m": "exp_avg", "s": "exp_avg_sq", "s_max": "max_exp_avg_sq"},
+    optimizers.AdamW: {"m": "exp_avg", "s": "exp_avg_sq", "s_max": "max_exp_avg_sq"},
 }
 """What PyTorch calls the vectors of our optimizers' states."""
 
@@ -191,8 +205,24 @@ def torch_optimizer(
     """
     if type(optimizer) not in _OPTIMIZERS:
         raise TypeError(
-            f"torch_optimizer: {type(optimizer).__name__} has no twin in torch.optim that we "
-            f"know; known are {', '.join(kind.__name__ for kind in _OPTIMIZERS)}."
+            f"torch_optimizer: optimizer must have a twin in torch.optim that we know, got "
+            f"{shown(optimizer)}; known are {', '.join(kind.__name__ for kind in _OPTIMIZERS)}."
         )
+    if isinstance(parameters, torch.Tensor) or not isinstance(parameters, Iterable):
+        raise TypeError(
+            "torch_optimizer: parameters must be an iterable such as model.parameters(), got "
+            f"{shown(parameters)}."
+        )
+    parameters = list(parameters)
+    for parameter in parameters:
+        check_instance(parameter, torch.Tensor, where="torch_optimizer", name="each of parameters")
+    if not parameters:
+        raise ValueError("torch_optimizer: parameters must hold at least one, got none.")
     kind, arguments = _OPTIMIZERS[type(optimizer)](optimizer)
-    return kind(parameters, lr=optimizer.learning_rate(0), **arguments)
+    return kind(
+        parameters,
+        lr=optimizer.learning_rate(0),
+        weight_decay=optimizer.weight_decay,
+        maximize=optimizer.maximize,
+        **arguments,
+    )

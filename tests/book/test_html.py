@@ -24,7 +24,6 @@ def test_every_page_of_the_contents_was_built(html: Path) -> None:
     assert [name for name in contents() if not (html / f"{name}.html").is_file()] == []
 
 
-@pytest.mark.timeout(600)  # a minute, on a machine with nothing else to do
 def test_the_built_book_has_no_faults(html: Path) -> None:
     """See html_faults.py for what counts as one."""
     faults = scan(html)

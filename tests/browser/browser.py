@@ -12,6 +12,8 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+from tests.patience import patient
+
 PROGRAMS = ("chromium", "chromedriver")
 # Whatever Chromium would like to tell or ask its maker is switched off: a request that leaves the
 # machine is then one that a page made.
@@ -45,16 +47,22 @@ class Browser:
         self, url: str, *, scheme: str = "light", motion: str = "no-preference", width: int = 1300
     ) -> None:
         """Open a page, in light or dark, and wait until its formulas are set."""
-        self.media(scheme=scheme, motion=motion)
+        self._prefer(scheme, motion)
         self.resize(width)
         self.driver.get_log("browser")
         self.driver.get_log("performance")
         self.driver.get(url)
-        self.driver.set_script_timeout(60)
+        self.driver.set_script_timeout(patient(60))
         self.driver.execute_async_script(_SETTLED)
 
     def media(self, *, scheme: str = "light", motion: str = "no-preference") -> None:
-        """Say what the reader prefers: light or dark, moving or still."""
+        """Say what the reader prefers, light or dark, moving or still, and wait until the page has
+        heard of it: with its next frame, which is late on a busy machine."""
+        self._prefer(scheme, motion)
+        self.driver.set_script_timeout(patient(60))
+        self.driver.execute_async_script(_HEARD, scheme, motion)
+
+    def _prefer(self, scheme: str, motion: str) -> None:
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": motion},
@@ -92,6 +100,15 @@ const math = () => window.MathJax && MathJax.startup && MathJax.startup.promise;
 const wait = () => document.readyState === "complete"
   ? Promise.resolve(math()).then(() => setTimeout(done, 50)) : setTimeout(wait, 20);
 wait();
+"""
+
+# Changes are told to the page's listeners before the callbacks of the same frame.
+_HEARD = """
+const [scheme, motion, done] = arguments;
+const is = (name, value) => matchMedia(`(prefers-${name}: ${value})`).matches;
+const look = () => is("color-scheme", scheme) && is("reduced-motion", motion)
+  ? requestAnimationFrame(() => requestAnimationFrame(done)) : setTimeout(look, 20);
+look();
 """
 
 

@@ -13,6 +13,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.book.html_faults import _anchors
 from tests.browser.test_every_page import faults
+from tests.patience import patient
 
 # What a reader types, and the page and the section that explain it: chosen by reading the book.
 FIRST = {
@@ -112,13 +113,13 @@ return [...(CSS.highlights.get("found") ?? [])].map((range) => String(range));
 
 def _soon(page: Any, code: str, *arguments: Any) -> Any:
     """Wait until JavaScript in the page gives something true, and return it."""
-    return WebDriverWait(page.driver, 60).until(lambda _: page.js(code, *arguments))
+    return WebDriverWait(page.driver, patient(60)).until(lambda _: page.js(code, *arguments))
 
 
 def _look(page: Any, html: Path, query: str, **how: Any) -> list[str]:
     """Open the search page with a query and return the addresses of the results."""
     page.open((html / "search.html").as_uri() + f"?q={query}", **how)
-    WebDriverWait(page.driver, 60).until(lambda _: page.js(_RESULTS) is not False)
+    WebDriverWait(page.driver, patient(60)).until(lambda _: page.js(_RESULTS) is not False)
     found: list[str] = page.js(_RESULTS)
     return found
 

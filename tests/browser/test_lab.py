@@ -18,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -26,8 +30,9 @@ from tests.book.book_files import without
 from tests.book.notebook_faults import raw
 from tests.browser.browser import browser, missing
 from tests.browser.test_every_page import accessibility
+from tests.interrupts import hear_interrupts
+from tests.patience import patient
 
-PATIENCE = 60
 PAGE = "chapters/neurons"
 TABLE = "reference/teaching"  # the table of all exercises
 ANSWER = 'exercises.check("neurons.gate", (1, -1, -0.5))'  # z >= 0 at (1, 0) alone
@@ -72,7 +77,9 @@ class Lab:
     def soon(self, code: str, *arguments: Any) -> Any:
         """Wait until JavaScript in the tab gives something true, and return it."""
         driver = self.page.driver
-        return WebDriverWait(driver, PATIENCE, 0.2).until(lambda _: self.page.js(code, *arguments))
+        return WebDriverWait(driver, patient(60), 0.2).until(
+            lambda _: self.page.js(code, *arguments)
+        )
 
     def turn_to(self, name: str) -> None:
         """Turn to the tab that bears this name."""
@@ -84,13 +91,23 @@ class Lab:
                     return True
             return False
 
-        WebDriverWait(self.page.driver, PATIENCE, 0.2).until(found)
+        WebDriverWait(self.page.driver, patient(60), 0.2).until(found)
 
     def click(self, selector: str) -> None:
-        """Click on something after it came into view."""
-        thing = self.soon("return document.querySelector(arguments[0])", selector)
-        self.page.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", thing)
-        thing.click()
+        """Click on something after it came into view. Cells are drawn when they are scrolled to,
+        and drawn again when they have run: what is not there yet, or no longer, is looked for
+        again."""
+        again = (StaleElementReferenceException, ElementNotInteractableException)
+
+        def clicked(driver: Any) -> bool:
+            thing = driver.find_element("css selector", selector)
+            self.page.js(
+                "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", thing
+            )
+            thing.click()
+            return True
+
+        WebDriverWait(self.page.driver, patient(60), 0.2, ignored_exceptions=again).until(clicked)
 
     def press(self, *keys: str) -> None:
         """Press keys together."""
@@ -132,8 +149,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, html: Path, root: Path) -> Ite
                 stderr=log,
                 text=True,
                 env=env,
-                # Who starts the tests in the background may have Ctrl-C ignored, by all below.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                preexec_fn=hear_interrupts,
             ) as process,  # fmt: skip
         ):
             try:
@@ -144,7 +160,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, html: Path, root: Path) -> Ite
                     page.open(opened.said[-2].split()[-1])
                     yield opened
                 process.send_signal(signal.SIGINT)
-                status = process.wait(PATIENCE)
+                status = process.wait(patient(60))
             finally:
                 process.kill()
     assert status == 0, "one Ctrl-C stops it, as if all were well"
@@ -260,7 +276,7 @@ def test_an_exercise_is_opened_at_its_starter(
     )
     lab.soon("return document.activeElement.closest(arguments[0])", _ACTIVE)
     starter = driver.find_element("css selector", _ACTIVE)
-    assert lab.page.js(_VISIBLE, starter)
+    lab.soon(_VISIBLE, starter)  # what stands above it may still be drawn
     lab.press(Keys.CONTROL, "a")
     ActionChains(driver).send_keys(ANSWER).perform()
     lab.press(Keys.SHIFT, Keys.ENTER)
@@ -318,7 +334,7 @@ def _shown(page: Any) -> Callable[[Any], Any]:
 def test_elsewhere_the_button_says_how(page: Any, html: Path, scheme: str, width: int) -> None:
     """By keyboard alone, without leaving the page; Escape leads back to the button."""
     page.open((html / f"{PAGE}.html").as_uri(), scheme=scheme, width=width)
-    wait = WebDriverWait(page.driver, PATIENCE, 0.1)
+    wait = WebDriverWait(page.driver, patient(60), 0.1)
     for button in page.driver.find_elements("css selector", "button.run-here")[:2]:
         page.js("arguments[0].focus()", button)
         button.send_keys(Keys.ENTER)

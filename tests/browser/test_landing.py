@@ -148,7 +148,6 @@ def test_less_motion_in_the_middle_stops_it(page: Any, html: Path) -> None:
     """Where it is."""
     figure = Figure(page, html, "landing")
     page.media(motion="reduce")
-    figure.wait(300)  # the page hears of it with its next frame
     before = figure.drawing
     figure.wait(900)
     assert figure.drawing == before

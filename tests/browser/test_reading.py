@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.book.book_files import contents
+from tests.patience import patient
 
 CHAPTERS = [name for name in contents() if name.startswith("chapters/")]
 # What is linked where, each with words of its preview: an equation, a term, a source, a part of the
@@ -55,7 +56,7 @@ return [all.length, apart];
 
 def _soon(page: Any, code: str, *arguments: Any) -> Any:
     """Wait until JavaScript in the page gives something true, and return it."""
-    return WebDriverWait(page.driver, 10).until(lambda _: page.js(code, *arguments))
+    return WebDriverWait(page.driver, patient(10)).until(lambda _: page.js(code, *arguments))
 
 
 def _link(page: Any, part: str) -> Any:
@@ -226,7 +227,7 @@ def test_back_to_top_lies_on_no_text_of_a_phone(page: Any, html: Path) -> None:
     _soon(page, "return scrollY === 3000")
     page.js("scrollTo({top: 2500, behavior: 'instant'})")
     button = page.driver.find_element("id", "pst-back-to-top")
-    WebDriverWait(page.driver, 10).until(lambda _: button.is_displayed())
+    WebDriverWait(page.driver, patient(10)).until(lambda _: button.is_displayed())
     assert button.accessible_name == "Back to top"
     bar, mine, others = page.js(
         "const box = e => { const {left, right, top, bottom} = e.getBoundingClientRect();"

@@ -7,25 +7,30 @@ streams and other processes matter. The oracle is the serial ``fit``.
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from course_lib import Adam, fit, mlp
-from course_lib.cli import main
+from course_lib import Adam, __version__, fit, mlp
+from course_lib.cli import main, parser
+from course_lib.cli.cluster import opened
 from course_lib.data import load_digits
+from course_lib.exercises.grade import Grade, Mark
 from course_lib.parallel import write_shards
+from tests.patience import patient
 
 pytest.importorskip("sklearn")
-pytestmark = pytest.mark.timeout(110)
 
 SMALL = ["--sizes", "64,8,10", "--epochs", "2", "--batch-size", "100", "--json"]
 THREADS = ["--comm", "inprocess"]
@@ -34,7 +39,7 @@ THREADS = ["--comm", "inprocess"]
 def run(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "course_lib", *arguments], cwd=root, capture_output=True, text=True,
-        timeout=100, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=patient(100), check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
@@ -136,7 +141,7 @@ def test_the_same_with_tls(tmp_path, root):
     pytest.importorskip("distributed")
     pytest.importorskip("cryptography")
     script = root / "examples" / "clusters" / "make_certificates.py"
-    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=30)
+    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=patient(30))
     assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
     files = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
     mine = [part for name, file in files.items() for part in (f"--tls-{name}", file)]
@@ -152,6 +157,31 @@ def test_the_same_with_tls(tmp_path, root):
         assert "course-lib: no Dask scheduler could be reached" in done.stderr
         assert "give --tls-ca, --tls-cert and --tls-key" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("secret", [True, False])
+def test_certificates_are_told_to_dask_while_it_is_used(monkeypatch, secret):
+    """And to no other connection of this process, before or after."""
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    names = "ca-file", "client.cert", "client.key"
+
+    def told():
+        return [dask.config.get(f"distributed.comm.tls.{name}", None) for name in names]
+
+    @contextmanager
+    def connected(address, *, workers, timeout):
+        yield SimpleNamespace(dashboard_link=f"{address} {workers} {timeout:g}", told=told())
+
+    monkeypatch.setattr("course_lib.cli.cluster._check", lambda options, given: None)
+    monkeypatch.setattr("course_lib.parallel.launch.connect", connected)
+    files = ["--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"] if secret else []
+    typed = ["doctor", "--scheduler", "tls://h:1", "--workers", "2:3", "--timeout", "4", *files]
+    before = told()
+    with opened(parser().parse_args(typed)) as client:
+        assert client.told == (["a", "b", "c"] if secret else before)
+        assert client.dashboard_link == "tls://h:1 3 4"
+    assert told() == before
 
 
 def test_a_training_goes_on_from_its_checkpoint(capsys, tmp_path):
@@ -220,7 +250,9 @@ def test_data_larger_than_memory(capsys, tmp_path, kind):
 
 @pytest.mark.parametrize("method", ["grid", "random", "halving", "hyperband"])
 def test_search_by_every_method(capsys, method):
-    tries = {"lr": "0.001,0.02"} if method == "grid" else {"lr": "1e-4:1e-1:log", "depth": "0:2"}
+    tries = {"lr": "1e-4:1e-1:log", "depth": "0:2"}
+    if method == "grid":
+        tries = {"lr": "0.001,0.02", "optimizer": "sgd,adam"}
     typed = [part for name, v in tries.items() for part in ("--try", f"{name}={v}")]
     options = ["search", *THREADS, "--method", method, "--epochs", "3", "--trials", "4", *typed]
     found = json.loads(said(capsys, *options, "--json"))
@@ -244,15 +276,128 @@ def test_bench_measures_one_two_and_the_most_workers(capsys, scaling):
     options = ["bench", *THREADS, "--sizes", "16,8,3", "--steps", "3", "--workers", "3"]
     found = json.loads(said(capsys, *options, "--scaling", scaling, "--json"))
     assert [row["workers"] for row in found["rows"]] == [1, 2, 3]
-    assert found["rows"][0]["speedup"] == 1
+    first = found["rows"][0]
+    assert first["speedup"] == 1
     for row in found["rows"]:
         batch = 128 * (row["workers"] if scaling == "weak" else 1)
         assert row["rows_per_second"] == pytest.approx(batch / row["step_seconds"])
+        assert 3 * row["step_seconds"] == pytest.approx(row["compute"] + row["communication"])
+        gain = row["rows_per_second"] / first["rows_per_second"]
+        assert row["speedup"] == pytest.approx(gain)
     assert len(said(capsys, *options).splitlines()) == 4
 
 
-def test_doctor_reports_this_installation(capsys):
-    assert said(capsys, "doctor").startswith("Python\n")
+def test_bench_shows_a_line_for_each_measurement(capsys, monkeypatch):
+    """A second worker that spends a quarter of its time on messages, and is half as good."""
+
+    def measured(options, client, p):
+        times = {"step_seconds": 0.002 * p, "compute": 3.0, "communication": p - 1.0}
+        return {"workers": p, "rows_per_second": 1000.0, **times}
+
+    monkeypatch.setattr("course_lib.cli.bench._measure", measured)
+    lines = said(capsys, "bench", *THREADS, "--workers", "2").splitlines()
+    assert [line.split() for line in lines] == [
+        ["workers", "ms/step", "compute", "communication", "rows/s", "speed-up", "efficiency"],
+        ["1", "2.00", "100", "%", "0", "%", "1000", "1.00", "100", "%"],
+        ["2", "4.00", "75", "%", "25", "%", "1000", "1.00", "50", "%"],
+    ]
+    assert {len(line) for line in lines} == {len(lines[0])}
+
+
+def test_bench_starts_no_measurement_after_its_time(capsys, monkeypatch):
+    """But one at least."""
+    monkeypatch.setattr("course_lib.cli.bench._measure", lambda o, c, p: {"rows_per_second": 1.0})
+    options = ["bench", *THREADS, "--workers", "8", "--json"]
+    assert len(json.loads(said(capsys, *options))["rows"]) == 4
+    assert len(json.loads(said(capsys, *options, "--seconds", "1e-9"))["rows"]) == 1
+
+
+def test_doctor_reports_this_installation_and_starts_no_cluster(capsys):
+    assert main(["doctor"]) == 0
+    heard = capsys.readouterr()
+    assert heard.out.startswith("Python\n") and "Cluster" not in heard.out
+    assert heard.err == ""
+
+
+FOUND = [
+    ({"tcp://a": "course_lib 1", "tcp://b": "course_lib 1"}, 0, ""),
+    (
+        {"tcp://a": "course_lib 1", "tcp://b": ImportError("no course_lib")},
+        1,
+        "1 of 2 workers cannot",
+    ),
+    ({"tcp://b": "course_lib 1"}, 1, "1 of 2 workers cannot run course_lib; install it there."),
+    ({}, 1, "tcp://h:1 answers, but has no workers; start `dask worker`."),
+]
+
+
+@pytest.mark.parametrize(("found", "code", "sentence"), FOUND)
+def test_doctor_says_what_each_worker_has(capsys, monkeypatch, found, code, sentence):
+    """A cluster in which one cannot import the package, or has not answered, fits not."""
+
+    class Client:
+        def nthreads(self):
+            return {"tcp://b": 3, "tcp://a": 2} if found else {}
+
+        def run(self, function, on_error):
+            assert (function(), on_error) == (f"course_lib {__version__}", "return")
+            return found
+
+    monkeypatch.setattr("course_lib.cli.doctor.opened", lambda options: nullcontext(Client()))
+    assert main(["doctor", "--scheduler", "tcp://h:1"]) == code
+    heard = capsys.readouterr()
+    assert sentence in heard.err and (heard.out == "") == bool(code)
+    if found:
+        lines = (heard.out + heard.err.removeprefix("course-lib: ")).splitlines()
+        start = lines.index("Cluster tcp://h:1")
+        assert lines[start + 1 : start + 3] == [
+            f"  {address}: {n} threads, {found.get(address)}"
+            for address, n in (("tcp://a", 2), ("tcp://b", 3))
+        ]
+
+
+def test_grade_prints_all_marks_and_says_which_run_has_not_ended(capsys, monkeypatch, tmp_path):
+    """In a table or as JSON; exit code 0 only if every notebook ran to its end."""
+    good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
+    for file in (good, bad):
+        file.write_text("{}")
+    mark = Mark("activations.elu", "ELU", "easy", 10, 1, None, "")
+    grades = {
+        str(good): Grade(str(good), (mark,)),
+        str(bad): Grade(str(bad), (mark,), ("cell 2: Error: no",), "the kernel died in cell 3"),
+    }
+    asked = []
+
+    def graded(files, **limits):
+        asked.append(limits)
+        return [grades[file] for file in files]
+
+    monkeypatch.setattr("course_lib.cli.grade.grade_all", graded)
+    table = f"{good}: 1 of 1\n  1  activations.elu  easy    10 min  passed\n"
+    assert said(capsys, "grade", str(good)) == table
+    assert main(["grade", str(bad), str(good), "--timeout", "7", "--cell-timeout", "3"]) == 1
+    heard = capsys.readouterr()
+    ended = "  cell 2: Error: no\n  stopped: the kernel died in cell 3\n\n"
+    assert heard.out == table.replace("good", "bad") + ended + table
+    assert heard.err == (f"course-lib: not run to the end: {bad}: the kernel died in cell 3.\n")
+    (found,) = json.loads(said(capsys, "grade", str(good), "--json"))
+    assert (found["total"], found["of"], found["marks"][0]["level"]) == (1, 1, "easy")
+    assert asked[0] == asked[2] == {"cell_seconds": 120, "seconds": 900}
+    assert asked[1] == {"cell_seconds": 3, "seconds": 7}
+
+
+def options_with_defaults():
+    (commands,) = (action.choices for action in parser()._actions if action.choices)
+    return [
+        (name, option) for name, one in commands.items() for option in one._actions
+        if option.nargs != 0 and option.default not in (None, math.inf)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "option"), options_with_defaults())
+def test_the_help_says_the_default_that_is_taken(command, option):
+    told = re.search(r"\(default: ([^)]+)\)", option.help)
+    assert (option.type or str)(told[1] if told else "no default") == option.default
 
 
 WRONG = [
@@ -276,6 +421,7 @@ WRONG = [
     ("train --scheduler 127.0.0.1:8786", "expected an address such as tcp://"),
     ("train --tls-ca x --scheduler tcp://127.0.0.1:1", "certificates are for a scheduler at a tls"),
     ("train --tls-ca x --scheduler tls://127.0.0.1:1", "belong together"),
+    ("train --tls-ca x --tls-key x --scheduler tls://127.0.0.1:1", "belong together"),
     (
         "train --tls-ca x --tls-cert x --tls-key x --scheduler tls://127.0.0.1:1",
         "--tls-ca x: there is no such file",

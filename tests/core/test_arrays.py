@@ -1,9 +1,11 @@
 """The checks at the door let good input through unchanged and name what is wrong with the rest."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from course_lib.arrays import check_generator, check_integer, check_matrix
+from course_lib.arrays import check_generator, check_integer, check_matrix, check_number, shown
 from course_lib.registry import lookup
 
 
@@ -40,3 +42,39 @@ def test_a_seed_is_not_a_generator() -> None:
 def test_a_name_far_from_all_others_gets_the_list_without_a_guess() -> None:
     with pytest.raises(ValueError, match=r"unknown fruit 'zzz'\. Known: apple\."):
         lookup("fruit", "zzz", {"apple": 1})
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), Fraction(10) ** 400])
+def test_a_number_too_large_for_a_float_is_refused_in_few_words(value) -> None:
+    with pytest.raises(ValueError, match="here: n must be a finite number, got") as caught:
+        check_number(value, where="here", name="n")
+    assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("value", [0.25, np.float32(0.25), np.float16(0.25), Fraction(1, 4)])
+def test_a_number_of_any_kind_becomes_pythons(value) -> None:
+    found = check_number(value, where="here", name="n", above=0, below=1)
+    assert (found, type(found)) == (0.25, float)
+
+
+def test_the_ends_of_a_range_are_in_or_out_as_it_says() -> None:
+    def inside(value, **ends) -> bool:
+        try:
+            return check_number(value, where="here", name="n", **ends) == value
+        except ValueError:
+            return False
+
+    assert [inside(v, at_least=0, below=1) for v in (-1e-9, 0, 0.5, 1)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    opened = [inside(v, above=0, at_most=1) for v in (0, 1e-9, 1, 1 + 1e-9)]
+    assert opened == [False, True, True, False]
+
+
+def test_a_long_text_is_cut_and_an_array_is_told_by_its_shape() -> None:
+    assert len(shown("a" * 1000)) == 60
+    assert shown(np.zeros((1000, 1000))) == "an array of float64 with shape (1000, 1000)"
+    assert shown([1, 2]) == "[1, 2]"

@@ -185,7 +185,7 @@ def test_bad_arguments_are_refused():
 
     with pytest.raises(ValueError, match=r"theta must be a vector, got shape \(2, 1\)"):
         gradcheck.numerical_gradient(f, np.zeros((2, 1)))
-    with pytest.raises(ValueError, match="h must be positive, got 0"):
+    with pytest.raises(ValueError, match="h must be a finite number > 0, got 0"):
         gradcheck.numerical_gradient(f, np.zeros(2), h=0)
     net = mlp([2, 2])
     with pytest.raises(TypeError, match="theta must be float64, got float32"):
@@ -204,3 +204,41 @@ def test_a_gradient_with_nan_passes_no_limit_wherever_it_stands():
 def test_gradients_of_other_shapes_are_not_broadcast():
     with pytest.raises(ValueError, match=r"same shape, got \(3,\) and \(3, 1\)"):
         gradcheck.relative_error(np.ones(3), np.ones((3, 1)))
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e-160, 1.0, 1e160, 1e300])
+def test_a_relative_error_does_not_depend_on_the_size(size: float) -> None:
+    a = np.array([1.0, -2.0, 0.5]) * size
+    assert gradcheck.relative_error(a, 2 * a) == pytest.approx(0.5, rel=1e-12)
+    assert gradcheck.relative_error(a, -a) == pytest.approx(2.0, rel=1e-12)
+    assert gradcheck.relative_error(a, a) == 0.0
+    assert gradcheck.relative_error(a, 2 * a, floor=4 * 2.5 * size) == pytest.approx(
+        np.sqrt(5.25) / 10, rel=1e-12
+    )
+
+
+def test_a_relative_error_keeps_its_bits_where_nothing_over_or_underflows() -> None:
+    rng = np.random.default_rng(0)
+    a, n = rng.normal(size=(2, 50))
+    scale = max(np.linalg.norm(a), np.linalg.norm(n))
+    assert gradcheck.relative_error(a, n) == float(np.linalg.norm(a - n)) / scale
+    assert gradcheck.relative_error(np.zeros(3), np.zeros(3)) == 0.0
+    assert gradcheck.relative_error(np.zeros(0), np.zeros(0)) == 0.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_infinitely_wrong(bad: float) -> None:
+    for a, n in (([bad], [1.0]), ([1.0], [bad]), ([bad], [bad])):
+        assert gradcheck.relative_error(np.array(a), np.array(n)) == np.inf
+
+
+@pytest.mark.parametrize(
+    "f", [lambda t: t, lambda t: t[:1], lambda t: None, lambda t: "1", lambda t: 1j], ids="va1tj"
+)
+def test_a_function_that_returns_no_number_has_no_gradient(f) -> None:
+    with pytest.raises(TypeError, match="numerical_gradient: f must return a number, got"):
+        gradcheck.numerical_gradient(f, np.ones(2))
+    assert gradcheck.numerical_gradient(lambda t: np.array(t[0]), np.ones(2)).round(6).tolist() == [
+        1.0,
+        0.0,
+    ]

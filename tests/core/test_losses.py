@@ -1,5 +1,7 @@
 """Every loss equals PyTorch's or scikit-learn's, and every gradient its finite differences."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 import torch
@@ -195,3 +197,83 @@ def test_the_gradient_can_be_written_over_the_outputs(loss, columns):
     own = outputs.copy()
     assert loss.f(own, targets, out=own)[0] == total
     np.testing.assert_array_equal(own, gradient)
+
+
+# --- large scores, and little precision ---
+
+SCORES = (0.0, 0.001, 1.0, 3.0, 15.0, 20.0, 30.0, 88.0, 104.0, 1000.0)
+
+
+def exact(loss: Loss, z: np.ndarray, y: np.ndarray) -> tuple[Decimal, list[Decimal]]:
+    """The loss of one row and its gradient, by the textbook's formula and 900 digits."""
+    row, k = [Decimal(float(v)) for v in z], len(z)
+    match loss.name:
+        case "binary_cross_entropy":
+            p = [1 / (1 + (-v).exp()) for v in row]
+            t = [Decimal(float(v)) for v in y]
+            parts = [a * b.ln() + (1 - a) * (1 - b).ln() for a, b in zip(t, p, strict=True)]
+            return -sum(parts) / k, [(b - a) / k for a, b in zip(t, p, strict=True)]
+        case "softmax_cross_entropy":
+            e = [v.exp() for v in row]
+            p = [v / sum(e) for v in e]
+            return -p[y].ln(), [v - (i == y) for i, v in enumerate(p)]
+        case "hinge":
+            rival = max(range(k), key=lambda i: (i != y, row[i]))
+            total = max(Decimal(0), 1 + row[rival] - row[y])
+            return total, [Decimal((i == rival) - (i == y)) * (total > 0) for i in range(k)]
+    e = [a - Decimal(float(b)) for a, b in zip(row, y, strict=True)]
+    match loss.name:
+        case "mse":
+            return sum(v * v for v in e) / k, [2 * v / k for v in e]
+        case "mae":
+            return sum(map(abs, e)) / k, [Decimal((v > 0) - (v < 0)) / k for v in e]
+        case "huber":
+            inside = [v * v / 2 if abs(v) <= 1 else abs(v) - Decimal("0.5") for v in e]
+            return sum(inside) / k, [max(min(v, Decimal(1)), Decimal(-1)) / k for v in e]
+    raise AssertionError(loss.name)
+
+
+def rows_of(loss: Loss) -> list[tuple[list[float], object]]:
+    scores = [s * sign for s in SCORES for sign in (1, -1)]
+    if loss.kind == "labels":
+        return [([s, 0.0, s / 2], label) for s in scores for label in range(3)]
+    if loss.kind == "margin":
+        return [([s, 0.25, s / 2], label) for s in scores for label in range(3)]
+    targets = (0.0, 1.0, 0.25) if loss.kind == "binary" else (0.0, 3.0, -1000.0)
+    return [([s], [t]) for s in scores for t in targets]
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_scores_keep_their_digits_in_every_precision(loss: Loss, dtype: type) -> None:
+    eps = float(np.finfo(dtype).eps)
+    # What is far below 1 is lost where the sum of the exponentials, at least 1, is rounded.
+    absolute = 1e-14 if loss.name == "softmax_cross_entropy" else 0.0
+    with localcontext() as context:
+        context.prec = 900  # 1 - p of a score of 1000 needs 435
+        for z, y in rows_of(loss):
+            scores = np.array([z], dtype)
+            targets = np.array([y], int if loss.kind in ("labels", "margin") else dtype)
+            total, gradient = loss(scores, targets)
+            wanted, slope = exact(loss, scores[0], y if loss.kind in ("labels", "margin") else
+                                  targets[0])  # fmt: skip
+            # float32 has no numbers below 1e-45, nor float64 below 5e-324.
+            tiny = float(np.finfo(dtype).tiny)
+            assert total == pytest.approx(float(wanted), rel=4 * eps, abs=absolute + tiny), (z, y)
+            # p - y is as exact as p, where y is neither 0 nor 1.
+            near = eps if absolute or (loss.kind == "binary" and y == [0.25]) else 0.0
+            np.testing.assert_allclose(
+                gradient[0], np.array([float(s) for s in slope]), rtol=4 * eps, atol=near + tiny
+            )
+
+
+def test_the_number_of_the_issue() -> None:
+    z, y = np.array([[15.0]], np.float32), np.array([[1.0]], np.float32)
+    assert losses.binary_cross_entropy(z, y)[0] == pytest.approx(3.059022e-07, rel=1e-6)
+
+
+@every_loss
+def test_outputs_have_at_least_one_column(loss: Loss) -> None:
+    for outputs in (np.zeros((2, 0)), np.zeros(2), np.zeros((2, 1, 1))):
+        with pytest.raises(ValueError, match="outputs must .*got"):
+            loss(outputs, np.zeros(2, int))

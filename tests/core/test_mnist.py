@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import socketserver
 import struct
+import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -113,6 +116,95 @@ def test_a_damaged_download_is_never_kept(tmp_path, originals, monkeypatch):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+BROKEN = {
+    "cut off in the middle": lambda body: head(len(body)) + body[: len(body) // 2],
+    "no answer": lambda body: b"",
+    "no status": lambda body: b"nonsense\r\n\r\n",
+    "endless status": lambda body: b"HTTP/1.1 200 " + b"x" * 70_000,
+    "cut off in the headers": lambda body: b"HTTP/1.1 200 OK\r\nContent-Le",
+    "cut off in a chunk": lambda body: (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc"
+    ),
+    "no number": lambda body: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc",
+    "not found": lambda body: b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "sent in circles": lambda body: (
+        b"HTTP/1.1 302 Found\r\nLocation: /one/train-images-idx3-ubyte.gz\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    ),
+    "sent nowhere": lambda body: b"HTTP/1.1 302 Found\r\nLocation: http://[/\r\n\r\n",
+    "another file": lambda body: head(9) + b"some text",
+    "a byte is missing": lambda body: head(len(body) - 1) + body[:-1],
+}
+
+
+def head(length):
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+@pytest.fixture
+def mirrors(originals, monkeypatch):
+    """Two mirrors on this machine; return the dictionary of what each makes of a file."""
+    answers = {"one": None, "two": lambda body: head(len(body)) + body}
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self):
+            asked = self.rfile.readline().decode()
+            while self.rfile.readline().strip():
+                pass
+            _, mirror, name = asked.split()[1].split("/")
+            self.wfile.write(answers[mirror](originals[1][name]))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        place = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr(mnist, "MIRRORS", (f"{place}/one/", f"{place}/two/"))
+        monkeypatch.setenv("no_proxy", "*")
+        yield answers
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_whatever_one_mirror_sends_the_next_is_asked(tmp_path, originals, mirrors, kind):
+    mirrors["one"] = BROKEN[kind]
+    split = data.load_mnist(tmp_path, download=True)
+    np.testing.assert_array_equal(split.y_train, originals[0][1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(mnist.FILES)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_if_all_mirrors_fail_the_error_names_each_and_the_remedy(tmp_path, mirrors, kind):
+    mirrors["one"] = mirrors["two"] = BROKEN[kind]
+    with pytest.raises(OSError, match=r"could not download train-images.*Copy the four files") as e:
+        data.load_mnist(tmp_path, download=True)
+    assert all(mirror in str(e.value) for mirror in mnist.MIRRORS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mirror_that_is_silent_is_given_up(tmp_path, mirrors, monkeypatch):
+    def slowly(body):
+        time.sleep(0.3)
+        return b""
+
+    mirrors["one"] = slowly
+    original = urllib.request.urlopen
+    monkeypatch.setattr(
+        urllib.request, "urlopen", lambda url, timeout: original(url, timeout=timeout / 600)
+    )
+    data.load_mnist(tmp_path, download=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(mnist.FILES)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_fetched(
+    tmp_path, no_network, place
+):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=rf"load_mnist: .*{place} cannot be written to \(.+\)\.$"):
+        data.load_mnist(tmp_path / place, download=True)
+
+
 def test_a_full_disk_leaves_no_partial_file(tmp_path, originals, monkeypatch):
     def serve(url, timeout):
         return io.BytesIO(originals[1][url.rpartition("/")[2]])
@@ -122,7 +214,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path, originals, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", serve)
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=r"cannot be written to \(disk full\)"):
         data.load_mnist(tmp_path, download=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -133,12 +225,17 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path, originals, monkeypatch):
         (b"", r"expected an IDX file of unsigned bytes .* got \[\]"),
         (b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00", r"expected an IDX file .* got \[0, 0, 13\]"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x03ab", r"expected data of shape \(3,\), got 2 bytes"),
+        (b"\x00\x00\x08\x02" + bytes(7) + b"\x01\x00", r"expected data of shape \(0, 1\), got 1"),
         (b"\x00\x00\x08\x03\x00\x00", "the header should take 16 bytes, but the file ends after 6"),
     ],
 )
 def test_a_file_of_another_kind_or_length_is_refused(raw, message):
     with pytest.raises(ValueError, match=f"labels: {message}"):
         mnist.parse_idx(raw, "labels")
+
+
+def test_no_images_are_no_images():
+    assert mnist.parse_idx(b"\x00\x00\x08\x03" + bytes(11) + b"\x05", "none").shape == (0, 0)
 
 
 def test_the_type_must_be_floating_point(folder):

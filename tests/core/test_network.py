@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from course_lib import activations, losses, weights
+from course_lib.chain import Chain
 from course_lib.gradcheck import check, numerical_gradient
-from course_lib.layers import Elementwise
+from course_lib.layers import Elementwise, fresh
 from course_lib.network import Activate, Dense, Dropout, Network, mlp
 
 
@@ -139,6 +140,44 @@ def test_a_workspace_changes_no_bit_and_allocates_no_result(dtype: type, dropout
         np.testing.assert_array_equal(plain[1], out)
 
 
+@dataclass(frozen=True)
+class _Greedy(Elementwise):
+    """x + x^2 + x^3 in so many arrays of its own; keeps all of them for the way back."""
+
+    arrays: int
+
+    def forward(self, p, x, *, rng=None, empty=fresh):
+        own = [np.power(x, 1 + i % 3, out=empty(x.shape, x.dtype)) for i in range(self.arrays)]
+        return sum(own[:3]), (x, own)
+
+    def backward(self, p, cache, dy, *, empty=fresh):
+        x, own = cache
+        back = [np.multiply(dy, i * x ** (i - 1), out=empty(dy.shape, dy.dtype)) for i in (1, 2, 3)]
+        assert all(np.array_equal(a, x ** (1 + i % 3)) for i, a in enumerate(own))
+        return back[0] + back[1] + back[2]
+
+
+@pytest.mark.parametrize("arrays", [3, 4, 9])
+def test_a_layer_has_as_many_scratch_arrays_as_it_asks_for_and_the_same_in_each_step(arrays):
+    net = Network((Dense(4, 6), _Greedy(arrays), Dense(6, 3), _Greedy(3)), losses.mse)
+    _, theta, x, _ = example()
+    theta, y = net.init(np.random.default_rng(0)) / 3, np.ones((7, 3))
+    assert max(check(net, theta, x, y).values()) < 1e-6
+    workspace, asked = net.workspace(7), []
+    rows = workspace.rows
+    for scratch in (*workspace._forward, *workspace._backward):
+        scratch._rows = lambda *args: asked.append(rows(*args)) or asked[-1]
+    for n in (7, 3, 7):
+        plain = net.loss_and_grad(theta, x[:n], y[:n])
+        fast = net.loss_and_grad(theta, x[:n], y[:n], workspace=workspace)
+        assert plain[0] == fast[0]
+        np.testing.assert_array_equal(plain[1], fast[1])
+    places = [array.__array_interface__["data"][0] for array in asked]
+    each = len(places) // 3
+    assert len(set(places[:each])) == each == 2 + (arrays + 3) + (3 + 1 + 3)  # there and back
+    assert places == places[:each] * 3
+
+
 def test_a_workspace_remembers_arrays_not_values() -> None:
     net, theta, x, y = example()
     workspace = net.workspace(7)
@@ -148,10 +187,10 @@ def test_a_workspace_remembers_arrays_not_values() -> None:
         net.loss_and_grad(theta, x, y, workspace=workspace)[1], net.loss_and_grad(theta, x, y)[1]
     )
     for scale in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6):  # new arrays, as a pure optimizer makes
-        fresh = theta * scale
+        new = theta * scale
         np.testing.assert_array_equal(
-            net.loss_and_grad(fresh, x, y, workspace=workspace)[1],
-            net.loss_and_grad(fresh, x, y)[1],
+            net.loss_and_grad(new, x, y, workspace=workspace)[1],
+            net.loss_and_grad(new, x, y)[1],
         )
 
 
@@ -161,7 +200,7 @@ def test_a_workspace_refuses_what_it_was_not_made_for() -> None:
         net.loss_and_grad(theta, x, y, workspace=net.workspace(5))
     with pytest.raises(ValueError, match="rows of float32, got 7 rows of float64"):
         net.loss_and_grad(theta, x, y, workspace=net.workspace(7, np.float32))
-    with pytest.raises(ValueError, match="x has 7 rows, but y has shape"):
+    with pytest.raises(ValueError, match="y must have as many rows as x, which has 7, got shape"):
         net.loss_and_grad(theta, x, y[:3], workspace=net.workspace(7))
     with pytest.raises(ValueError, match="must have 4 columns"):
         net.loss_and_grad(theta, x[:, :3], y, workspace=net.workspace(7))
@@ -251,7 +290,7 @@ def test_names_and_objects_choose_the_same() -> None:
         (
             lambda n, t, x, y: n.loss_and_grad(t, x, y[:5]),
             ValueError,
-            r"7 rows, but y has shape \(5,\)",
+            r"which has 7, got shape \(5,\)",
         ),
         (lambda n, t, x, y: n.loss_and_grad(t, x, y + 1), ValueError, r"labels must lie in 0\.\.2"),
         (lambda n, t, x, y: n.loss_and_grad(t, x, y * 1.0), TypeError, "labels must be integers"),
@@ -290,7 +329,7 @@ def test_names_and_objects_choose_the_same() -> None:
         (
             lambda n, t, x, y: n.predict(t, [["a"] * 4]),
             TypeError,
-            "must hold real numbers, got dtype <U1",
+            r"x must hold real numbers, got \[\['a', 'a', 'a', 'a'\]\]",
         ),
         (lambda n, t, x, y: n.init(0), TypeError, r"pass np\.random\.default_rng\(seed\)"),
         (
@@ -302,12 +341,12 @@ def test_names_and_objects_choose_the_same() -> None:
         (
             lambda n, t, x, y: mlp([4, 0, 2]),
             ValueError,
-            "fan_out must be an integer of at least 1, got 0",
+            r"mlp: sizes\[1\] must be an integer of at least 1, got 0",
         ),
         (
             lambda n, t, x, y: mlp([4, 2.0]),
             TypeError,
-            "fan_out must be an integer of at least 1, got 2.0",
+            r"mlp: sizes\[1\] must be an integer of at least 1, got 2.0",
         ),
         (lambda n, t, x, y: mlp([4, 2], "rleu"), ValueError, "unknown activation 'rleu'"),
         (lambda n, t, x, y: mlp([4, 2], loss="mss"), ValueError, "unknown loss 'mss'"),
@@ -315,14 +354,18 @@ def test_names_and_objects_choose_the_same() -> None:
         (
             lambda n, t, x, y: mlp([4, 2], dropout=1.0),
             ValueError,
-            r"rate must lie in \[0, 1\), got 1.0",
+            "mlp: dropout must be a finite number >= 0 and < 1, got 1.0",
         ),
         (
             lambda n, t, x, y: Network((Dense(2, 3), Dense(4, 1)), losses.mse),
             ValueError,
             "layer 1 takes 4 inputs, but the layers before it give 3",
         ),
-        (lambda n, t, x, y: Network((), losses.mse), ValueError, "needs at least one layer"),
+        (
+            lambda n, t, x, y: Network((), losses.mse),
+            ValueError,
+            "layers must hold at least one layer",
+        ),
     ],
 )
 @np.errstate(divide="ignore", invalid="ignore")
@@ -431,3 +474,21 @@ def test_a_theta_that_is_no_array_of_floats_is_refused_at_every_door(theta):
             TypeError, match="theta must be an array of floating-point numbers, got"
         ):
             door()
+
+
+def test_a_gradient_is_written_only_where_it_fits() -> None:
+    net, theta, x, y = example()
+    workspace = net.workspace(len(x))
+    for wrong in (np.empty(net.n_params, np.float32), np.empty(net.n_params + 1)):
+        for given in (None, workspace):
+            with pytest.raises(ValueError, match=r"loss_and_grad: out must be like theta, float64"):
+                net.loss_and_grad(theta, x, y, out=wrong, workspace=given)
+    with pytest.raises(TypeError, match="workspace must be a Workspace, got 5; make one with"):
+        net.loss_and_grad(theta, x, y, workspace=5)
+
+
+def test_the_first_layer_with_parameters_is_where_the_backward_pass_may_end() -> None:
+    hidden = mlp([2, 3, 2], hidden="tanh").layers  # Dense, Activate, Dense
+    assert Chain(hidden).first_with_parameters == 0
+    assert Chain((hidden[1], *hidden)).first_with_parameters == 1
+    assert Chain((hidden[1], hidden[1])).first_with_parameters == 0  # there is none

@@ -95,7 +95,17 @@ def test_the_file_needs_no_numpy():
 
 
 def test_errors_say_what_was_expected():
-    with pytest.raises(ValueError, match=r"Neuron: expected 2 inputs \(one per weight\), got 3"):
+    with pytest.raises(ValueError, match=r"Neuron: x must hold 2 inputs \(one per weight\), got 3"):
         Neuron([1.0, 1.0])([1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="Neuron: weights must hold at least one number"):
         Neuron([])
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1j], [2.0, 1j], ["1"], "1", b"1", [None], 1.0, None, [[1.0]], {"a": 1}]
+)
+def test_what_is_no_number_is_no_weight_and_no_input(wrong):
+    with pytest.raises(TypeError, match="Neuron: weights must hold real numbers, got"):
+        Neuron(wrong)
+    with pytest.raises(TypeError, match="Neuron: x must hold real numbers, got"):
+        Neuron([1.0])(wrong)

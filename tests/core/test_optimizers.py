@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from course_lib import optimizers
-from course_lib.optimizers import BLOCK, SGD, AdaGrad, Adam, AdamW, Nesterov, Optimizer, RMSProp
+from course_lib.descent import BLOCK
+from course_lib.optimizers import SGD, AdaGrad, Adam, AdamW, Nesterov, Optimizer, RMSProp
 from course_lib.schedules import cosine
 
 PAIRS = {
@@ -30,6 +31,25 @@ PAIRS = {
     "AdamW": (
         AdamW(0.02, weight_decay=0.1),
         lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.1),
+    ),
+    # The options; all their combinations are in test_optimizer_options.py.
+    "dampening": (
+        SGD(0.05, momentum=0.9, dampening=0.4),
+        lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, dampening=0.4),
+    ),
+    "centred": (
+        RMSProp(0.02, decay=0.9, momentum=0.5, centered=True),
+        lambda p: torch.optim.RMSprop(p, lr=0.02, alpha=0.9, momentum=0.5, centered=True),
+    ),
+    "AMSGrad": (
+        Adam(0.02, beta2=0.8, amsgrad=True, weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.9, 0.8), amsgrad=True, weight_decay=0.1),
+    ),
+    "climbing": (
+        AdaGrad(0.1, lr_decay=0.1, initial_accumulator_value=0.5, maximize=True),
+        lambda p: torch.optim.Adagrad(
+            p, lr=0.1, lr_decay=0.1, initial_accumulator_value=0.5, maximize=True
+        ),
     ),
 }
 every_optimizer = pytest.mark.parametrize("opt", [p[0] for p in PAIRS.values()], ids=PAIRS)
@@ -139,20 +159,23 @@ def test_pickle_and_repr(opt: Optimizer) -> None:
         (lambda: SGD(-0.1), r"SGD: lr must be a finite number >= 0, got -0\.1"),
         (lambda: Adam(float("nan")), "Adam: lr must be a finite number >= 0, got nan"),
         (lambda: SGD("fast"), "SGD: lr must be a finite number >= 0, got 'fast'"),
-        (lambda: SGD(0.1, momentum=1.0), r"SGD: momentum must lie in \[0, 1\), got 1\.0"),
+        (
+            lambda: SGD(0.1, momentum=1.0),
+            r"SGD: momentum must be a finite number >= 0 and < 1, got 1\.0",
+        ),
         (lambda: SGD(0.1, weight_decay=-1), "weight_decay must be a finite number >= 0, got -1"),
-        (lambda: Nesterov(0.1, momentum=-0.1), "Nesterov: momentum must lie"),
-        (lambda: RMSProp(0.1, decay=2), "RMSProp: decay must lie"),
+        (lambda: Nesterov(0.1, momentum=-0.1), "Nesterov: momentum must be"),
+        (lambda: RMSProp(0.1, decay=2), "RMSProp: decay must be"),
         (lambda: RMSProp(0.1, eps=-1), "RMSProp: eps must be"),
         (lambda: AdaGrad(0.1, eps=-1), "AdaGrad: eps must be"),
-        (lambda: Adam(0.1, beta1=1), "Adam: beta1 must lie"),
-        (lambda: Adam(0.1, beta2=-1), "Adam: beta2 must lie"),
+        (lambda: Adam(0.1, beta1=1), "Adam: beta1 must be"),
+        (lambda: Adam(0.1, beta2=-1), "Adam: beta2 must be"),
         (lambda: Adam(0.1, eps=-1), "Adam: eps must be"),
         (lambda: AdamW(0.1, weight_decay=-1), "AdamW: weight_decay must be"),
     ],
 )
 def test_bad_hyper_parameters_get_a_sentence(make, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()
 
 
@@ -192,5 +215,53 @@ def test_a_numpy_number_as_rate_trains_to_the_bits_of_pythons(name, kind):
 
 @pytest.mark.parametrize("rate", [True, np.bool_(True), "0.1", None, np.nan, 1j])
 def test_what_is_no_number_is_no_rate(rate):
-    with pytest.raises(ValueError, match="lr must be a finite number >= 0, got"):
+    with pytest.raises((ValueError, TypeError), match="lr must be a finite number >= 0, got"):
         optimizers.SGD(rate)
+
+
+RATES = {
+    "SGD": ("lr", "momentum", "weight_decay"),
+    "Nesterov": ("lr", "momentum"),
+    "AdaGrad": ("lr", "eps"),
+    "RMSProp": ("lr", "decay", "eps"),
+    "Adam": ("lr", "beta1", "beta2", "eps"),
+    "AdamW": ("lr", "beta1", "beta2", "eps", "weight_decay"),
+}
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize(("name", "rate"), [(n, r) for n, rates in RATES.items() for r in rates])
+def test_every_number_of_numpy_trains_to_the_bits_of_pythons(name, rate, kind) -> None:
+    theta, grad = np.random.default_rng(3).normal(size=(2, 9)).astype(np.float32)
+    results = []
+    for number in (0.125, kind(0.125)):  # exact in every type
+        opt = getattr(optimizers, name)(**({"lr": 0.5} | {rate: number}))
+        assert type(getattr(opt, rate)) is float
+        at, state = theta, opt.init(theta)
+        for _ in range(3):
+            at, state = opt.step(at, grad, state)
+        results.append(at)
+    assert results[1].dtype == np.float32
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("value", [-1, -1e-9, np.nan, np.inf, "0.1", None, [0.1], True])
+def test_what_a_schedule_returns_is_checked_when_it_is_used(value) -> None:
+    opt = SGD(lambda step: 0.1 if step < 2 else value)
+    theta, state = np.zeros(1), SGD(0.1).init(np.zeros(1))
+    for _ in range(2):
+        theta, state = opt.step(theta, np.ones(1), state)
+    with pytest.raises((ValueError, TypeError), match=r"SGD: lr\(step=2\) must be .* >= 0, got"):
+        opt.step(theta, np.ones(1), state)
+    assert (theta[0], state["t"]) == (-0.2, 2)  # nothing was stepped
+
+
+def test_a_state_of_another_kind_is_refused_and_a_count_of_numpy_is_not() -> None:
+    opt, theta = Adam(), np.zeros(2, np.float32)
+    for t in (-1, 0.5, "1", None, True):
+        with pytest.raises((ValueError, TypeError), match=r"state\['t'\] must be an integer"):
+            opt.step(theta, theta, {**opt.init(theta), "t": t})
+    new, state = opt.step(theta, theta + 1, {**opt.init(theta), "t": np.int64(0)})
+    assert (new.dtype, type(state["t"])) == (np.float32, int)
+    with pytest.raises(ValueError, match=r"Adam.step: out must be like theta, float32 \(2,\)"):
+        opt.step(theta, theta, opt.init(theta), out=np.zeros(2))

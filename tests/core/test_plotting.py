@@ -155,9 +155,9 @@ def test_image_grid_keeps_pixels_order_and_one_grey_scale():
 
 def test_bad_arguments_get_a_sentence(points):
     x, y = points
-    with pytest.raises(ValueError, match="learning_curve: the history has none of loss, val_loss"):
+    with pytest.raises(ValueError, match="learning_curve: history must have one of the metrics"):
         plotting.learning_curve({"val_accuracy": [1.0]})
-    with pytest.raises(ValueError, match=r"decision_regions: x must have shape \(n, 2\), got"):
+    with pytest.raises(ValueError, match=r"decision_regions: x must have 2 columns"):
         plotting.decision_regions(lambda p: y, x[:, :1], y)
     with pytest.raises(ValueError, match=r"image_grid: images must have shape .* got \(2, 15\)"):
         plotting.image_grid(np.zeros((2, 15)))
@@ -173,3 +173,12 @@ def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch):
             ImportError, match=r'needs matplotlib; pip install "course-lib\[plot\]"'
         ):
             draw()
+
+
+@pytest.mark.parametrize("labels", [[0, 7], [-1, 0], [0.0, 1.0], ["a", "b"]])
+def test_there_are_seven_colours_for_classes(labels):
+    with pytest.raises(ValueError, match="y must hold classes, whole numbers from 0 to 6, got"):
+        plotting.decision_regions(lambda p: np.zeros(len(p), int), np.eye(2), labels)
+    ax = plotting.decision_regions(lambda p: np.zeros(len(p), int), np.eye(2), [0, 6], resolution=2)
+    assert len(ax.collections) == 8
+    pyplot.close("all")

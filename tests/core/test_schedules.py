@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,3 +63,24 @@ def test_schedules_are_values() -> None:
 def test_bad_arguments_get_a_sentence(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_schedule_of_numpys_numbers_is_the_one_of_pythons() -> None:
+    half = np.float32(0.5)  # exact
+    pairs = [
+        (constant(half), constant(0.5)),
+        (step_decay(half, half, np.int64(2)), step_decay(0.5, 0.5, 2)),
+        (cosine(half, np.int32(4), half), cosine(0.5, 4, 0.5)),
+        (warmup(half, np.int8(2)), warmup(0.5, 2)),
+    ]
+    for ours, wanted in pairs:
+        assert repr(ours) == repr(wanted)
+        assert [type(ours(t)) for t in range(5)] == [float] * 5
+        assert [ours(np.int64(t)) for t in range(5)] == [wanted(t) for t in range(5)]
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, None, "1", True])
+@pytest.mark.parametrize("schedule", [s for s, _ in TWINS.values()], ids=TWINS)
+def test_a_step_is_counted_from_0(schedule, step) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"{type(schedule).__name__}: step must be"):
+        schedule(step)

@@ -93,3 +93,12 @@ def test_too_few_repeats_are_refused():
         ValueError, match="compare: repeats must be an integer of at least 3, got 2"
     ):
         compare("a", lambda: None, "b", lambda: None, repeats=2)
+
+
+@pytest.mark.parametrize(
+    ("names", "a", "b"),
+    [(("a",), (1.0,), (1.0,)), (("a", "b"), (1.0, 2.0), (1.0,)), (("a", "b"), (), ())],
+)
+def test_a_comparison_has_two_names_and_as_many_times_of_each(names, a, b):
+    with pytest.raises(ValueError, match="Comparison: names must be two, and seconds_a and"):
+        Comparison(names, a, b)

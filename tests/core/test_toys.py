@@ -66,7 +66,7 @@ def test_toys_refuse_bad_arguments(make):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=f"{name}: n must be an integer of at least"):
         make(1, rng=rng)
-    with pytest.raises(ValueError, match=f"{name}: noise must be a finite number from 0"):
+    with pytest.raises(ValueError, match=f"{name}: noise must be a finite number >= 0"):
         make(10, noise=-0.1, rng=rng)
     with pytest.raises(TypeError, match=f"{name}: rng must be a numpy.random.Generator"):
         make(10, rng=0)

@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 
 from course_lib import SGD, Adam, EarlyStopping, accuracy, fit, mlp
 from course_lib.data import batches, load_digits
-from course_lib.training import evaluate
+from course_lib.training import Epoch, KeepBest, evaluate
 
 
 def toy(rows: int = 23):
@@ -131,10 +131,38 @@ def test_early_stopping_ends_the_training_and_decides_from_the_history_alone() -
     assert not stop({"val_accuracy": [0.5, 0.6, 0.6]})
     assert stop({"val_accuracy": [0.5, 0.6, 0.6, 0.55]})
     assert EarlyStopping(patience=1, min_delta=0.2)({"val_loss": [1.0, 0.9]})
-    with pytest.raises(ValueError, match="no 'val_loss', only loss; pass validation"):
+    with pytest.raises(ValueError, match="must have 'val_loss', got only loss; pass validation"):
         fit(net, theta, SGD(0.1), x, y, epochs=2, batch_size=6, seed=0, stop=EarlyStopping())
     with pytest.raises(ValueError, match="patience must be an integer of at least 1, got 0"):
         EarlyStopping(patience=0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "better", "sign"),
+    [
+        ("loss", None, 1), ("val_loss", None, 1), ("val_accuracy", None, -1),
+        ("val_f1", "higher", -1), ("val_error", "lower", 1), ("val_loss", "higher", -1),
+        ("val_accuracy", "lower", 1),
+    ],
+)  # fmt: skip
+def test_the_best_epoch_is_the_lowest_or_the_highest_as_the_metric_is_meant(
+    metric, better, sign
+) -> None:
+    values = np.random.default_rng(3).permutation(12) / 10
+    keep, stop = KeepBest(metric, better), EarlyStopping(4, metric=metric, better=better)
+    for epoch in range(len(values)):
+        best = int(np.argmin(sign * values[: epoch + 1]))
+        history = {metric: values[: epoch + 1].tolist()}
+        keep(Epoch(epoch, values, {}, history))
+        assert keep.epoch == best
+        assert stop(history) == (epoch - best >= 4)
+
+
+@pytest.mark.parametrize("better", [None, "up", "max", True])
+def test_a_metric_that_does_not_say_what_is_better_is_refused(better) -> None:
+    for make in (EarlyStopping, KeepBest):
+        with pytest.raises(ValueError, match=f"better must be .*got {better!r}.*'val_f1' does"):
+            make(metric="val_f1", better=better)
 
 
 def test_progress_bar_is_silent_by_default_and_shows_the_loss_when_asked(capfd) -> None:
@@ -181,3 +209,61 @@ def test_divergence_is_an_error_that_says_what_to_do() -> None:
     theta = net.init(np.random.default_rng(0))
     with pytest.raises(FloatingPointError, match=r"epoch .* has diverged; lower the learning rate"):
         fit(net, theta, SGD(1e6), x, y, epochs=50, batch_size=4, seed=0)
+
+
+# --- doors ---
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net, theta, x, y: fit(net, theta, SGD(0.1), x, y, epochs=1, batch_size=2, seed=0),
+        lambda net, theta, x, y: net.predict(theta, x),
+        lambda net, theta, x, y: accuracy(net, theta, x, y),
+    ],
+    ids=["fit", "predict", "accuracy"],
+)
+def test_a_theta_that_is_not_finite_is_named_and_not_the_learning_rate(call, bad):
+    net, x, y = mlp([2, 3, 2]), np.ones((4, 2)), np.array([0, 1, 0, 1])
+    theta = net.init(np.random.default_rng(0))
+    theta[7] = bad
+    with pytest.raises(ValueError, match=f"theta must be finite, got {bad} at position 7;"):
+        call(net, theta, x, y)
+
+
+def test_accuracy_refuses_labels_that_could_never_be_right():
+    net, x = mlp([2, 2]), np.ones((2, 2))
+    theta = net.init(np.random.default_rng(0))
+    for labels, words in (
+        (["cat", "dog"], "accuracy: class labels must be integers, got dtype <U3"),
+        ([0.0, 1.0], "accuracy: class labels must be integers, got dtype float64"),
+        ([-1, -1], r"accuracy: labels must lie in 0\.\.1 for 2 outputs, got -1 at row 0"),
+        ([0, 1, 0], "accuracy: y must have as many rows as x, which has 2"),
+        ([[1, 0], [0, 1]], r"by y\.argmax\(axis=1\)"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            accuracy(net, theta, x, labels)
+    linear = mlp([2, 1], loss="mse")
+    with pytest.raises(ValueError, match="accuracy: net must tell classes apart, got .* mse"):
+        accuracy(linear, np.zeros(3), x, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("name", ["stop", "callbacks"])
+def test_what_cannot_be_called_so_is_refused_before_the_first_step(name):
+    net, x, y = mlp([2, 2]), np.ones((2, 2)), np.array([0, 1])
+    options = {"epochs": 1, "batch_size": 2, "seed": 0}
+    for wrong in (lambda: True, lambda a, b: True, EarlyStopping, "stop", 5):
+        given = {name: wrong if name == "stop" else [wrong]}
+        with pytest.raises(TypeError, match=f"{name} must be a function of .*got"):
+            fit(net, np.zeros(6), SGD(-0.0), x, y, **options, **given)
+    seen = []
+    given = {name: seen.append if name == "stop" else [seen.append]}  # written in C: not asked
+    fit(net, np.zeros(6), SGD(0.0), x, y, **options, **given)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("value", [-1, -1e-12, np.nan, np.inf, "0.1", None, True])
+def test_an_improvement_is_a_number_of_at_least_0(value):
+    with pytest.raises((ValueError, TypeError), match="EarlyStopping: min_delta must be .* got"):
+        EarlyStopping(min_delta=value)

@@ -111,7 +111,7 @@ def test_wrong_types_are_refused_with_the_remedy(name):
     ("name", "keyword"), [("normal", "std"), ("uniform", "limit"), ("orthogonal", "gain")]
 )
 def test_scale_must_be_positive_and_finite(name, keyword, value):
-    with pytest.raises(ValueError, match=f"{name}: {keyword} must be a positive finite number"):
+    with pytest.raises(ValueError, match=f"{name}: {keyword} must be a finite number > 0"):
         weights.get(name)(np.random.default_rng(0), 3, 4, **{keyword: value})
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -101,7 +103,7 @@ def test_partial_fit_says_what_it_lacks():
     model = MLPClassifier(**SMALL).fit(X, LABELS)
     with pytest.raises(ValueError, match=r"classes were .'cat' 'dog' 'owl'.* got .'cat' 'dog'.\."):
         model.partial_fit(X, LABELS, classes=["cat", "dog"])
-    with pytest.raises(ValueError, match=r"labels that are not in classes: .'cow'.\."):
+    with pytest.raises(ValueError, match=r"labels that are not in classes, got .'cow'.\."):
         model.partial_fit(X, np.where(LABELS == "owl", "cow", LABELS))
     for kind, y in ((MLPClassifier, LABELS), (MLPRegressor, VALUES)):
         with pytest.raises(ValueError, match="leaves nothing to stop early"):
@@ -168,6 +170,34 @@ def test_n_jobs_alone_starts_processes_of_this_machine():
     assert_found_alike(MLPClassifier(n_jobs=2, **settings).fit(X, LABELS), here)
 
 
+def fitted(**settings):
+    return MLPClassifier(**SMALL | settings).fit(X, LABELS)
+
+
+def test_inside_one_of_several_processes_the_fit_stays_there(client):
+    """As in a cross-validation whose folds are processes: the same, and no processes of its own."""
+    here = fitted()
+    nested = cross_val_score(MLPClassifier(n_jobs=2, **SMALL), X, LABELS, cv=2, n_jobs=2)
+    assert nested.tolist() == cross_val_score(here, X, LABELS, cv=2).tolist()
+    task = client.submit(fitted, n_jobs=2, pure=False).result(timeout=60)
+    np.testing.assert_array_equal(task.theta_, here.theta_)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        other = pool.apply_async(fitted, kwds={"n_jobs": 2}).get(timeout=60)
+    np.testing.assert_array_equal(other.theta_, here.theta_)
+
+
+def test_a_cluster_that_does_not_say_how_many_workers_it_has_is_not_waited_for(monkeypatch):
+    pytest.importorskip("distributed")
+    from course_lib.parallel.errors import ClusterUnreachable
+
+    class Frozen:
+        nthreads = threading.Event().wait
+
+    monkeypatch.setattr("course_lib.estimators.base._ANSWER", 0.2)
+    with pytest.raises(ClusterUnreachable, match=r"fit: the scheduler .* did not answer within"):
+        fitted(client=Frozen())
+
+
 def test_a_clone_shares_the_client_and_a_pickle_remembers_its_address(client):
     here = MLPRegressor(**SMALL).fit(X, VALUES)
     there = clone(MLPRegressor(client=client, **SMALL)).fit(X, VALUES)
@@ -195,6 +225,44 @@ def test_it_works_in_a_pipeline_under_grid_search():
     assert search.best_score_ > 0.7  # three classes of 15 to 30 rows: guessing gives 0.5
     scores = cross_val_score(search.best_estimator_, 10 * X + 3, LABELS, cv=3)
     assert scores.mean() == pytest.approx(search.best_score_)
+
+
+def test_a_grid_search_finds_the_options_of_an_optimizer():
+    sgd = SGD(0.1, momentum=0.5)
+    model = MLPClassifier(**SMALL | {"optimizer": sgd, "epochs": 25})
+    grid = {"optimizer__lr": [1e-6, 0.1], "optimizer__momentum": [0.0, 0.8]}
+    search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(X, LABELS)
+    assert len(set(search.cv_results_["mean_test_score"])) >= 3  # both count
+    best = search.best_params_
+    assert best["optimizer__lr"] == 0.1
+    assert search.best_estimator_.optimizer == SGD(0.1, momentum=best["optimizer__momentum"])
+    assert model.optimizer is sgd  # and is as it was
+    by_hand = MLPClassifier(**SMALL | {"optimizer": search.best_estimator_.optimizer, "epochs": 25})
+    np.testing.assert_array_equal(search.best_estimator_.theta_, by_hand.fit(X, LABELS).theta_)
+    # Through a pipeline, and of an optimizer that the same call brings.
+    pipeline = make_pipeline(StandardScaler(), model)
+    assert pipeline.get_params()["mlpclassifier__optimizer__momentum"] == 0.5
+    pipeline.set_params(mlpclassifier__optimizer__eps=0.1, mlpclassifier__optimizer=Adam(0.01))
+    assert pipeline[-1].optimizer == Adam(0.01, eps=0.1)
+
+
+def test_options_of_an_optimizer_are_set_of_an_object_only_and_by_their_names():
+    model = MLPClassifier(optimizer=SGD(0.1))
+    assert model.get_params(deep=False).keys() == MLPClassifier().get_params().keys()
+    assert {n.removeprefix("optimizer__") for n in model.get_params() if "__" in n} == {
+        "lr", "momentum", "weight_decay", "dampening", "nesterov", "maximize",
+    }  # fmt: skip
+    for wrong, words in (
+        ({"optimizer__beta1": 0.5}, r"the optimizer SGD has lr, .*weight_decay.*, got 'beta1'"),
+        ({"optimizer__lr": -1}, "SGD: lr must be a finite number >= 0, got -1"),
+        ({"optimizer__nesterov": True}, "SGD: nesterov=True needs a momentum above 0"),
+        ({"optimizer": "sgd", "optimizer__lr": 1}, "is an object, such as .* got optimizer='sgd'"),
+        ({"optimiser__lr": 1}, "Invalid parameter 'optimiser' for estimator"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            clone(model).set_params(**wrong)
+    assert model.set_params(optimizer__nesterov=True, optimizer__momentum=0.9) is model
+    assert model.optimizer == SGD(0.1, momentum=0.9, nesterov=True)
 
 
 @pytest.mark.parametrize("estimator", [MLPClassifier(**SMALL), MLPRegressor(**SMALL)])
@@ -246,7 +314,7 @@ def test_wrong_settings_are_named_by_fit():
     for wrong, words in (
         ({"activation": "rele"}, "did you mean 'relu'"),
         ({"optimizer": "adm"}, "did you mean 'adam'"),
-        ({"hidden_layer_sizes": (6, 0)}, "fan_out"),
+        ({"hidden_layer_sizes": (6, 0)}, "hidden_layer_sizes must be .* got 0"),
         ({"epochs": 0}, "epochs"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -299,7 +367,7 @@ def test_keep_best_keeps_the_epoch_with_the_least_loss_or_the_most_accuracy():
         np.testing.assert_array_equal(best.theta, seen[epoch].theta)
         assert best.state["t"] == (epoch + 1) * 5
     with pytest.raises(
-        ValueError, match="KeepBest: the history has no 'val_loss', only loss; pass"
+        ValueError, match="KeepBest: the history must have 'val_loss', got only loss; pass"
     ):
         fit(net, theta, Adam(), X, y, epochs=1, batch_size=8, seed=0, callbacks=[KeepBest()])
 
@@ -358,3 +426,71 @@ def test_a_partial_fit_that_is_refused_changes_nothing():
         new.partial_fit(x, y[:, 0])
     with pytest.raises(NotFittedError):
         new.predict(x)
+
+
+def test_a_regressor_answers_in_the_shape_of_its_first_targets_whatever_comes_later():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    two = MLPRegressor(4, random_state=0).partial_fit(x, y)
+    with pytest.raises(ValueError, match=r"targets for mse must have shape \(20, 2\), got \(20,\)"):
+        two.partial_fit(x, y[:, 0])
+    assert two.predict(x).shape == (20, 2)
+    for first, later in ((y[:, 0], y[:, :1]), (y[:, :1], y[:, 0])):
+        one = MLPRegressor(4, random_state=0).partial_fit(x, first)
+        same = MLPRegressor(4, random_state=0).partial_fit(x, first).partial_fit(x, first)
+        assert one.partial_fit(x, later).predict(x).shape == first.shape
+        np.testing.assert_array_equal(one.theta_, same.theta_)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_jobs": 1.5},
+        {"n_jobs": 0},
+        {"early_stopping": "yes"},
+        {"dropout": "some"},
+        {"min_delta": -1},
+        {"min_delta": float("nan")},
+        {"patience": 0.5},
+        {"client": 5},
+        {"optimizer": course_lib.Adam},
+        {"hidden_layer_sizes": "64"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_wrong_setting_leaves_the_old_model_and_goes_through_clone_and_pickle(kind, wrong):
+    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    model = kind(4, random_state=0, epochs=2).fit(x, y)
+    before, history = model.predict(x), model.history_["loss"][:]
+    model.set_params(**wrong)
+    (name,) = wrong
+    assert repr(clone(model).get_params()[name]) == repr(wrong[name])  # refused by fit, not before
+    again = pickle.loads(pickle.dumps(model))
+    for each in (model, again):
+        with pytest.raises((ValueError, TypeError), match=f"{name}.*got"):
+            each.fit(x, y)
+        np.testing.assert_array_equal(each.predict(x), before)
+        assert each.history_["loss"] == history
+
+
+def test_what_partial_fit_adds_to_the_history_does_not_reach_a_copy_of_it():
+    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    model = MLPClassifier(4, random_state=0).partial_fit(x, y, classes=[0, 1])
+    kept = model.history_
+    model.partial_fit(x, y)
+    assert (len(kept["loss"]), len(model.history_["loss"]), model.n_iter_) == (1, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "dropout", "min_delta", "validation_fraction"])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_setting_of_numpy_trains_to_the_bits_of_pythons(kind, name):
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    settings = {"optimizer": "sgd", "random_state": 0, "epochs": 3, "early_stopping": True}
+    number = 0.125  # exact in both types
+
+    def trained(value):
+        return MLPClassifier(4, **settings, **{name: value}).fit(x, np.arange(40) % 2).theta_
+
+    assert trained(kind(number)).dtype == np.float32
+    np.testing.assert_array_equal(trained(kind(number)), trained(number))

@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tools.book_source import chapters
 
@@ -83,3 +84,12 @@ def run(source: str, folder: str, stem: str) -> None:
         warnings.simplefilter("ignore")  # what importing a large library says is not the question
         exec(compile(ast.Module(needed, []), f"imports of {stem}", "exec"), namespace)
     exec(compile(source, f"cell of {stem}", "exec"), namespace)
+
+
+def solution(name: str) -> Any:
+    """Return the answer that the solution of an exercise gives to the check."""
+    stem, answers = name.partition(".")[0], []
+    (source,) = (x.source for x in on_page("solutions", stem, "solution") if x.name == name)
+    with patch("course_lib.exercises.check", lambda _, answer: answers.append(answer)):
+        run(source, "solutions", stem)
+    return answers[-1]

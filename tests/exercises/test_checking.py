@@ -11,6 +11,7 @@ import pytest
 import course_lib
 from course_lib import exercises
 from course_lib.exercises import Exercise, Mistake, Verdict
+from course_lib.exercises import exercise as exercise_module
 from course_lib.exercises.answers import agree, array, call, number, same
 from course_lib.exercises.exercise import exercise
 
@@ -61,6 +62,7 @@ def test_a_long_hint_is_wrapped() -> None:
     """A notebook does not wrap what is printed."""
     lines = str(Verdict("a.b", False, "x", "word " * 60)).splitlines()
     assert len(lines) > 3 and max(map(len, lines)) <= 88
+    assert {line.find("word") for line in lines[1:]} == {len("  Hint: ")}
 
 
 @pytest.mark.parametrize("answer", [None, ..., {"a": 1, "b": ...}, [1, ...], (...,)])
@@ -120,10 +122,12 @@ def test_two_exercises_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) 
     """The second would replace the first in silence."""
     monkeypatch.setattr("course_lib.exercises.exercise._EXERCISES", {})
     head = exercise("test_checking.a", title="T", level="easy", minutes=5)
-    head(_raises)
-    head(_raises)  # the same again, as when a module is loaded anew
-    with pytest.raises(ValueError, match="two exercises 'test_checking.a'"):
-        head(_mistake)
+    for first, second in ((_raises, _mistake), (_mistake, _raises)):
+        exercise_module._EXERCISES.clear()
+        head(first)
+        head(first)  # the same again, as when a module is loaded anew
+        with pytest.raises(ValueError, match="two exercises 'test_checking.a'"):
+            head(second)
 
 
 def test_call_gives_copies_and_hides_warnings() -> None:
@@ -179,6 +183,15 @@ def test_call_names_the_line_of_an_error() -> None:
     assert name == "raises-an-error"
     assert "`return np.linalg.inv(z)`: LinAlgError: Singular matrix." in hint
     assert "Your function stops: ValueError" in _mistake(call, int, "x")[1]
+
+
+def test_an_error_of_any_length_is_a_hint() -> None:
+    """Nobody reads a megabyte."""
+
+    def answer() -> Any:
+        raise ValueError("x" * 1_000_000)
+
+    assert 500 < len(_mistake(call, answer)[1]) < 2_000
 
 
 def test_a_mistake_raised_by_a_helper_of_the_checker_passes_through() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
 import json
+import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
 from course_lib import exercises
 from course_lib.cli import main
 from course_lib.exercises.exercise import last
-from course_lib.exercises.grade import grade
+from course_lib.exercises.grade import _exercises, _Run, _run, grade
 from course_lib.exercises.verdict import NOT_YET
 
 from .pages import BOOK, cells
@@ -120,6 +124,48 @@ def test_what_was_checked_before_a_crash_counts(
     assert "not run to the end" in heard.err and "the kernel died in cell 3" in heard.err
 
 
+@pytest.mark.parametrize("error", ["DeadKernelError", "TimeoutError"])
+def test_it_is_said_in_which_cell_the_run_ended(error: str) -> None:
+    """And no later one is started: of five, the third is the last."""
+    from nbclient import exceptions
+
+    class Client:
+        """Its third cell goes wrong, as that of a kernel that no interrupt can reach."""
+
+        nb = SimpleNamespace(cells=[nbformat.v4.new_code_cell("1")] * 5)
+        started: ClassVar[list[int]] = []
+
+        def async_setup_kernel(self, **_: Any) -> Any:
+            return contextlib.AsyncExitStack()
+
+        async def async_execute_cell(self, cell: Any, index: int) -> None:
+            self.started.append(index)
+            if index == 2:
+                raise getattr(exceptions, error, TimeoutError)("no answer")
+
+    run = _Run()
+    asyncio.run(_run(run, Client(), 0.5, time.monotonic() + 60, {}))
+    assert (
+        run.stopped
+        == {
+            "DeadKernelError": "the kernel died in cell 3",
+            "TimeoutError": "cell 3 took over 0.5 s and could not be stopped",
+        }[error]
+    )
+    assert (Client.started, run.errors) == ([0, 1, 2], [])
+
+
+def test_an_exercise_whose_check_is_gone_is_known_by_its_cell(tmp_path: Path) -> None:
+    """The chapters name it in the metadata of the cell, which learners do not see."""
+    path = _notebook(tmp_path, IMPORTS)
+    notebook = nbformat.read(path, as_version=4)
+    for key in ("exercise", "solution"):
+        notebook.cells[0].metadata = {key: "activations.elu"}
+        assert set(_exercises(notebook)) == ALL
+    notebook.cells[0].cell_type = "markdown"
+    assert _exercises(notebook) == []
+
+
 def test_a_cell_without_end_is_interrupted(tmp_path: Path) -> None:
     """After the time that a cell may take; the next cells are run."""
     path = _notebook(tmp_path, IMPORTS, "while True:\n    pass", ELU)
@@ -155,7 +201,7 @@ def test_one_bad_file_does_not_keep_the_others_from_their_marks(
     ("typed", "sentence"),
     [
         (["gone.ipynb"], "there is no file gone.ipynb"),
-        (["gone.ipynb", "--timeout", "0"], "expected seconds above 0, got '0'"),
+        (["gone.ipynb", "--timeout", "0"], "expected seconds above 0 and up to 1e+09, got '0'"),
         ([], "FILE.ipynb"),
     ],
 )

@@ -15,6 +15,12 @@ from typing import Any
 import pytest
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let ``-k "not starts_a_cluster"`` leave out the tests that take long, as mutants need it."""
+    if {"client", "by_hand"} & set(getattr(item, "fixturenames", ())):
+        item.extra_keyword_matches.add("starts_a_cluster")
+
+
 @pytest.fixture(scope="session")
 def client() -> Iterator[Any]:
     """Three Dask workers, processes of one thread; one that is killed is started again."""

@@ -8,22 +8,47 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 pytest.importorskip("distributed")
 pytest.importorskip("sklearn")
-pytestmark = pytest.mark.timeout(110)
+psutil = pytest.importorskip("psutil")
 
 
 def run(command, root):
+    """Run a recipe, and see that it listens on 127.0.0.1 only: all of these have no other host."""
     paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHON": sys.executable}
-    return subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=100, check=False
-    )
+    started, seen = time.monotonic(), set()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(command, cwd=root, env=environment, stdout=out, stderr=err)
+        while process.poll() is None:
+            if time.monotonic() > started + patient(100):
+                process.kill()
+            seen |= listening()
+            time.sleep(0.05)
+        out.seek(0)
+        err.seek(0)
+        done = subprocess.CompletedProcess(command, process.returncode, out.read(), err.read())
+    assert seen == {"127.0.0.1"}
+    return done
+
+
+def listening():
+    """The addresses on which this process and all that it has started listen."""
+    found = set()
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with suppress(psutil.Error):  # it has just ended
+            connections = process.net_connections("inet")
+            found |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
 
 
 def test_a_local_cluster(root):
@@ -86,7 +111,8 @@ def sshd(root, tmp_path):
                 time.sleep(0.1)
             else:
                 pytest.fail((tmp_path / "sshd.log").read_text())
-            yield ["--port", str(port), "--key", str(tmp_path / "user"),
+            lo = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+            yield ["--interface", lo, "--port", str(port), "--key", str(tmp_path / "user"),
                    "--known-hosts", str(tmp_path / "known_hosts")]  # fmt: skip
         finally:
             server.terminate()
@@ -105,3 +131,28 @@ def test_what_is_not_run_says_so_and_is_at_least_python(root, name):
     text = (root / "examples" / "clusters" / f"{name}.py").read_text("utf-8")
     assert "NOT RUN by the tests" in (ast.get_docstring(ast.parse(text)) or "")
     assert 'if __name__ == "__main__":' in text
+
+
+SLURM = """
+import runpy, sys, types
+
+made = types.ModuleType("dask_jobqueue")
+def SLURMCluster(**options):
+    print({name: options.get(name) for name in
+           ("interface", "security", "scheduler_options", "worker_extra_args")})
+    sys.exit()
+made.SLURMCluster = SLURMCluster
+sys.modules["dask_jobqueue"] = made
+sys.argv = ["slurm.py", "ib0"]
+runpy.run_path("examples/clusters/slurm.py", run_name="__main__")
+"""
+
+
+def test_jobs_of_slurm_have_a_network_certificates_and_no_dashboard_for_others(root):
+    done = subprocess.run([sys.executable, "-c", SLURM], cwd=root, capture_output=True, text=True)
+    assert ast.literal_eval(done.stdout) == {
+        "interface": "ib0",
+        "security": True,
+        "scheduler_options": {"interface": "ib0", "dashboard_address": "127.0.0.1:0"},
+        "worker_extra_args": ["--dashboard-address", "127.0.0.1:0"],
+    }, done.stderr

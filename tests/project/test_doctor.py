@@ -11,6 +11,7 @@ import numpy as np
 
 import course_lib
 from course_lib import doctor
+from tests.patience import patient
 
 
 def _section(report, title):
@@ -72,7 +73,8 @@ def test_a_broken_part_is_reported_and_the_rest_still_comes(monkeypatch):
 def test_it_runs_as_a_module_and_tells_nothing_private():
     done = subprocess.run(
         [sys.executable, "-m", "course_lib.doctor"],
-        capture_output=True, text=True, timeout=60, cwd=os.path.dirname(course_lib.__path__[0]),
+        capture_output=True, text=True, timeout=patient(60),
+        cwd=os.path.dirname(course_lib.__path__[0]),
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == ""
     assert _section(done.stdout, "Cores")[0] == f"{os.cpu_count()} in the machine"

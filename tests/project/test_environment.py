@@ -10,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 # What conda-forge calls a package that has another name on PyPI.
 _CONDA_NAMES = {"pytorch-cpu": "torch"}
@@ -39,6 +40,20 @@ def test_the_pinned_versions_lie_in_the_ranges(
     assert set(ranges) <= set(pins)
     wrong = [name for name, r in ranges.items() if not r.specifier.contains(pins[name])]
     assert wrong == []
+
+
+def test_the_oldest_versions_are_where_the_ranges_begin(
+    root: Path, ranges: dict[str, Requirement]
+) -> None:
+    """Every library that the package itself imports, and nothing that pip would refuse."""
+    lines = (root / "constraints-oldest.txt").read_text("utf-8").splitlines()
+    oldest = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lists = [project["dependencies"], *(extras[e] for e in ("data", "plot", "parallel", "torch"))]
+    for requirement in (Requirement(line) for lines in lists for line in lines):
+        (begin,) = [s.version for s in requirement.specifier if s.operator == ">="]
+        assert Version(begin) == Version(oldest[requirement.name])
 
 
 def test_pins_are_plain_versions(root: Path) -> None:

@@ -75,6 +75,22 @@ def test_every_public_name_resolves() -> None:
         assert getattr(course_lib, name) is not None
 
 
+def test_in_a_new_process_each_name_is_there_when_it_is_first_asked_for(root: Path) -> None:
+    """Here they may be there because somebody has imported the file."""
+    script = (
+        "import importlib, sys\n"
+        "for face in map(importlib.import_module, sys.argv[1:]):\n"
+        "    print(*(n for n in getattr(face, '__all__', ()) if getattr(face, n) is None))\n"
+    )
+    faces = [path.parent.relative_to(root) for path in (root / "course_lib").rglob("__init__.py")]
+    lazy = [f for f in faces if "__getattr__" in (root / f / "__init__.py").read_text("utf-8")]
+    names = sorted((".".join(face.parts) for face in lazy), key=len)
+    command = [sys.executable, "-c", script, *names]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr[-2000:]
+    assert len(names) >= 5
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """Lazy loading must not change what a misspelt name does."""
     with pytest.raises(AttributeError, match="has no attribute 'optimisers'"):

@@ -21,14 +21,14 @@ CORE = {
     "losses": ("Losses", "losses"),
     "network": ("Networks and their layers", "network layers chain workspace"),
     "gradcheck": ("Gradient checking", "gradcheck"),
-    "optimizers": ("Optimizers and schedules", "optimizers schedules"),
+    "optimizers": ("Optimizers and schedules", "optimizers descent schedules"),
     "data": ("Data", "data toys mnist"),
-    "training": ("Training and evaluation", "training evaluation early_stopping"),
-    "checkpoints": ("Checkpoints", "checkpoint atomic"),
+    "training": ("Training and evaluation", "training evaluation early_stopping clipping"),
+    "checkpoints": ("Checkpoints", "checkpoint manifest atomic model_file"),
     "figures": ("Figures", "plotting"),
     "tools": (
         "Names, checks, timing, the doctor",
-        "course_lib registry arrays needs timing doctor",
+        "course_lib registry arrays paths needs timing doctor",
     ),
 }
 # Folders, in the order of reading; the files of each are found by themselves.

@@ -1,4 +1,4 @@
-"""The parts of pages that the project knows itself: exercises, goals, plans, changes, errata.
+"""The parts of pages that the project knows itself: exercises, goals, plans, errata, ....
 
 The directive ``{course} exercises`` stands where the table of all exercises is to be; likewise
 the other names of ``WRITERS``. Each is written as Markdown from the checkers, the chapters or a
@@ -16,7 +16,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from . import errata
+from . import errata, mutation, soak, trainings
 from .chapters import markdown, reading_hours
 from .contents import chapters, exercise_anchor
 
@@ -123,6 +123,13 @@ WRITERS = {
     "errata": errata.faults,
     "errata-variants": errata.variants,
     "errata-references": errata.references,
+    "mutation": mutation.summary,
+    "mutation-files": mutation.files,
+    "soak": soak.summary,
+    "soak-faults": soak.by_fault,
+    "soak-programs": soak.by_program,
+    "soak-channels": soak.by_channel,
+    "trainings": trainings.table,
 }
 
 

@@ -24,6 +24,7 @@ _PAGES = {
     f"{_PYTHON}/stdtypes.html#{{}}": "bytes dict list set str tuple",
     f"{_PYTHON}/typing.html#{{}}": "typing.Any",
     f"{_PYTHON}/pathlib.html#{{}}": "pathlib.Path",
+    f"{_PYTHON}/contextlib.html#{{}}": "contextlib.nullcontext",
     f"{_PYTHON}/math.html#{{}}": "math.erf math.expm1 math.inf",
     f"{_PYTHON}/collections.abc.html#{{}}": "collections.abc.Callable collections.abc.Generator "
     "collections.abc.Iterator collections.abc.Mapping collections.abc.Sequence",

@@ -16,32 +16,40 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("activations.elu", "ELU with its alpha", "easy", 10)
-def elu(answer: Any) -> None:
+@exercise("activations.elu", "ELU with its alpha", "easy", 10, [(2.0,), (0.5,)])
+def elu(answer: Any, alpha: float) -> None:
     """Compare with ELU on both sides of zero, for an alpha that is not 1, and close to zero."""
     z = np.array([[-2.0, -0.5, 0.0], [3.0, -30.0, 0.25]])
     left = np.array([[math.expm1(min(v, 0.0)) for v in row] for row in z])
-    got = array(call(answer, z, alpha=2.0), "ELU(z)", shape=z.shape)
+    got = array(call(answer, z, alpha=alpha), "ELU(z)", shape=z.shape)
     refuse(
         got,
         ("alpha-ignored", np.where(z > 0, z, left),
          "Your values are those of alpha = 1. Where z is below zero, alpha has to come in."),
-        ("alpha-on-both-sides", 2.0 * np.where(z > 0, z, left),
+        ("alpha-on-both-sides", alpha * np.where(z > 0, z, left),
          "You multiply everything by alpha. Only the branch below zero has it."),
-        ("derivative-instead", np.where(z > 0, 1.0, 2.0 * np.exp(z)),
+        ("derivative-instead", np.where(z > 0, 1.0, alpha * np.exp(z)),
          "These are the slopes of ELU. Its values are asked for."),
     )  # fmt: skip
-    agree(got, np.where(z > 0, z, 2.0 * left), what="ELU(z)", inputs={"z": z})
+    agree(got, np.where(z > 0, z, alpha * left), what="ELU(z)", inputs={"z": z, "alpha": alpha})
     tiny = np.array([-1e-12])
-    if not same(call(answer, tiny, alpha=2.0), [2.0 * math.expm1(-1e-12)], atol=0.0):
+    if not same(call(answer, tiny, alpha=alpha), [alpha * math.expm1(-1e-12)], atol=0.0):
         hint = "Close to zero e^z - 1 loses almost all its digits. NumPy has a function for it."
         raise Mistake("digits-lost-near-zero", hint)
+    far = np.array([1000.0, -1000.0])
+    got = array(call(answer, far, alpha=alpha), "ELU(z)", shape=(2,))
+    if np.isnan(got).any():
+        hint = (
+            "At z = 1000 the branch below zero overflows, and 0 times infinity is nan. Choose one"
+        )
+        raise Mistake("overflow", f"{hint} of the two branches; do not add both.")
+    agree(got, [1000.0, -alpha], what="ELU(z)", inputs={"z": far})
 
 
-@exercise("activations.softmax_backward", "Back through softmax", "medium", 15)
-def softmax_backward(answer: Any) -> None:
+@exercise("activations.softmax_backward", "Back through softmax", "medium", 15, [(0,), (1,)])
+def softmax_backward(answer: Any, seed: int) -> None:
     """Compare the gradient of three rows with the full Jacobian of each row times its dp."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     scores, dp = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
     p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     want = np.stack([(np.diag(r) - np.outer(r, r)) @ g for r, g in zip(p, dp, strict=True)])
@@ -86,15 +94,21 @@ def find_coupling(answer: Any) -> None:
     if not by_sum:
         hint = "A softmax that divides by the sum of the batch gets away."
         raise Mistake("sum-not-noticed", hint)
+    if not says(lambda z: _softmax(z - z.mean(axis=0))):
+        hint = "A softmax that subtracts the mean of each column gets away. Its rows sum to 1,"
+        raise Mistake("only-sums-compared", f"{hint} and yet knows of the others.")
+    if says(lambda z: 0.99 * _softmax(z)):
+        hint = "You accuse a function whose rows sum to 0.99. It is no softmax, but nothing couples"
+        raise Mistake("only-sums-compared", f"{hint} its rows.")
     if not by_maximum:
         hint = "A softmax with one maximum for the batch gets away: your rows are too much alike."
         raise Mistake("rows-too-calm", hint)
 
 
-@exercise("activations.temperature", "The slope of a temperature", "hard", 25)
-def temperature(answer: Any) -> None:
+@exercise("activations.temperature", "The slope of a temperature", "hard", 25, [(1, 0.5), (2, 3.0)])
+def temperature(answer: Any, seed: int, T: float) -> None:
     """Compare the derivative with a complex step, which has no rounding error."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     z, dp = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
     step = 1e-30
 
@@ -102,8 +116,8 @@ def temperature(answer: Any) -> None:
         powers = np.exp(z / t)
         return (dp * powers / powers.sum(axis=1, keepdims=True)).sum(axis=1)
 
-    rows = loss(0.5 + 1j * step).imag / step
-    found = call(answer, z, 0.5, dp)
+    rows = loss(T + 1j * step).imag / step
+    found = call(answer, z, T, dp)
     if same(found, rows) or same(found, rows[:, None]):
         hint = "All rows share the one T, so what each of them says about it is added up."
         raise Mistake("not-summed-over-rows", hint)
@@ -112,12 +126,12 @@ def temperature(answer: Any) -> None:
     refuse(
         got,
         ("sign-reversed", -rows.sum(), "The sign: does z / T grow or fall when T grows?"),
-        ("inner-derivative-of-T", -0.25 * rows.sum(),
+        ("inner-derivative-of-T", -(T**2) * rows.sum(),
          "You stopped at z / T. What is its slope in T?"),
-        ("one-over-T", 0.5 * rows.sum(), "1 / T has the derivative -1 / T^2, not -1 / T."),
-        ("p-without-T", at_one / 0.25, "Your probabilities are those of T = 1."),
+        ("one-over-T", T * rows.sum(), "1 / T has the derivative -1 / T^2, not -1 / T."),
+        ("p-without-T", at_one / T**2, "Your probabilities are those of T = 1."),
     )  # fmt: skip
-    agree(got, rows.sum(), what="dL/dT", inputs={"T": 0.5})
+    agree(got, rows.sum(), what="dL/dT", inputs={"T": T})
 
 
 def _softmax(z: NDArray[Any]) -> NDArray[Any]:

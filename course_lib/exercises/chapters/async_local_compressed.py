@@ -17,18 +17,18 @@ from course_lib.exercises.verdict import Mistake
 Arrays = NDArray[Any]
 
 
-@exercise("async_local_compressed.feedback", "Late, not lost", "easy", 10)
-def feedback(answer: Any) -> None:
+@exercise("async_local_compressed.feedback", "Late, not lost", "easy", 10, [(0.5, 2), (-3.0, 3)])
+def feedback(answer: Any, first: float, k: int) -> None:
     """Compare two steps of the largest entries with feedback, worked out with a sort."""
-    residual = np.array([0.5, -2.0, 0.25, 3.0, -0.125])
-    gradient = np.array([1.0, -1.0, 4.0, -2.5, 0.5])
-    sent, owed = _pair(call(answer, gradient, residual, 2), gradient)
+    residual = np.array([first, -2.0, 0.25, 3.0, -0.125])
+    gradient = np.array([2 * first, -1.0, 4.0, -2.5, 0.5])
+    sent, owed = _pair(call(answer, gradient, residual, k), gradient)
     v = gradient + residual
-    want = _largest(v, 2)
-    if same(sent, _largest(gradient, 2)):
+    want = _largest(v, k)
+    if same(sent, _largest(gradient, k)):
         hint = "What is owed has to be added to the gradient before the largest are chosen."
         raise Mistake("residual-ignored", hint)
-    if same(sent, np.where(v >= np.sort(v)[-2], v, 0.0)):
+    if same(sent, np.where(v >= np.sort(v)[-k], v, 0.0)):
         hint = "You take the largest numbers. -3 is larger in magnitude than 1."
         raise Mistake("sign-counts", hint)
     agree(sent, want, what="What is sent", inputs={"gradient + residual": v})
@@ -53,11 +53,11 @@ def _largest(v: Arrays, k: int) -> Arrays:
     return np.array([v[i] if i in order else 0.0 for i in range(len(v))])
 
 
-@exercise("async_local_compressed.finish", "When is it over?", "medium", 20)
-def finish(answer: Any) -> None:
+@exercise("async_local_compressed.finish", "When is it over?", "medium", 20, [(1.0,), (3.5,)])
+def finish(answer: Any, first: float) -> None:
     """Compare with the rule played through, for several stalenesses."""
     times = np.array(
-        [[1.0, 5.0, 1.0, 1.0, 2.0], [2.0, 1.0, 1.0, 4.0, 1.0], [1.0, 1.0, 3.0, 1.0, 6.0]]
+        [[first, 5.0, 1.0, 1.0, 2.0], [2.0, 1.0, 1.0, 4.0, 1.0], [1.0, 1.0, 3.0, 1.0, 6.0]]
     )
     got = {s: number(call(answer, times, s), "The time") for s in (0, 1, 2, 10)}
     want = {s: _finish(times, s) for s in got}
@@ -89,10 +89,10 @@ def _finish(times: Arrays, s: int, *, lag: int = 1) -> float:
     return float(ends[:, -1].max())
 
 
-@exercise("async_local_compressed.power_step", "One step of PowerSGD", "hard", 30)
-def power_step(answer: Any) -> None:
+@exercise("async_local_compressed.power_step", "One step of PowerSGD", "hard", 30, [(0,), (1,)])
+def power_step(answer: Any, seed: int) -> None:
     """Compare with the projection of the summed matrix onto the range of P, by least squares."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     matrices = [rng.normal(size=(6, 4)) for _ in range(3)]
     q = rng.normal(size=(4, 2))
     found = call(answer, matrices, q)

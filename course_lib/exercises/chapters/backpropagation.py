@@ -15,10 +15,10 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("backpropagation.neuron", "One neuron, by hand", "easy", 10)
-def neuron(answer: Any) -> None:
+@exercise("backpropagation.neuron", "One neuron, by hand", "easy", 10, [(0.1, 1.0), (-0.7, 0.25)])
+def neuron(answer: Any, b: float, y: float) -> None:
     """Compare with a complex step, for a neuron with three inputs."""
-    x, w, b, y = np.array([1.5, -0.5, 2.0]), np.array([0.4, 0.3, -0.2]), 0.1, 1.0
+    x, w = np.array([1.5, y, 2.0]), np.array([0.4, 0.3, b])
     dw, db = _parts(call(answer, x, w, b, y), ("dw", (3,)), ("db", ()))
     a = 1 / (1 + np.exp(-(w @ x + b)))
     slope = ((1 / (1 + np.exp(-(w @ x + b + 1e-30j))) - y) ** 2).imag / 1e-30
@@ -39,10 +39,10 @@ def neuron(answer: Any) -> None:
     agree(db, slope, what="db")
 
 
-@exercise("backpropagation.layer", "The way back through a layer", "medium", 20)
-def layer(answer: Any) -> None:
+@exercise("backpropagation.layer", "The way back through a layer", "medium", 20, [(0,), (1,)])
+def layer(answer: Any, seed: int) -> None:
     """Compare with sums over single rows and units, written out."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     x, W, b = rng.normal(size=(5, 4)), rng.normal(size=(4, 3)), rng.normal(size=3)
     da = rng.normal(size=(5, 3))
     a = np.tanh(x @ W + b)
@@ -102,10 +102,10 @@ def order(answer: Any) -> None:
             done.add(name)
 
 
-@exercise("backpropagation.shortcut", "A layer with a shortcut", "hard", 30)
-def shortcut(answer: Any) -> None:
+@exercise("backpropagation.shortcut", "A layer with a shortcut", "hard", 30, [(1,), (2,)])
+def shortcut(answer: Any, seed: int) -> None:
     """Compare with complex steps through the forward pass."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     x, dy = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
     W1, W2 = rng.normal(size=(4, 6)), rng.normal(size=(6, 4))
     shapes = ("dx", x.shape), ("dW1", W1.shape), ("dW2", W2.shape)

@@ -5,13 +5,13 @@ Chapter: the bug museum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.exercises.answers import agree, array, call, number, refuse, same
+from course_lib.exercises.answers import agree, array, ask, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 from course_lib.network import mlp
@@ -20,13 +20,20 @@ from course_lib.network import mlp
 _Case = tuple[Any, bool, str, str]
 
 
-@exercise("bug_museum.right_labels", "Each row its own label", "easy", 10)
-def right_labels(answer: Any) -> None:
+@exercise(
+    "bug_museum.right_labels",
+    "Each row its own label",
+    "easy",
+    10,
+    [([0, 1, 1, 2, 0],), ([2, 0, 0, 1, 1],)],
+)
+def right_labels(answer: Any, labels: Any) -> None:
     """Five rows, three classes, labels that are not in order and do not cover all rows evenly."""
     p = np.array([[5, 3, 2], [1, 8, 1], [2, 2, 6], [4, 5, 1], [7, 1, 2]]) / 10.0
-    log_p, labels = np.log(p), np.array([0, 1, 1, 2, 0])
+    p = np.roll(p, labels[0], axis=1)
+    log_p, labels = np.log(p), np.array(labels)
     got = number(call(answer, log_p, labels), "The loss")
-    want = -np.log([0.5, 0.8, 0.2, 0.1, 0.7]).mean()
+    want = -np.mean([np.log(p[i, c]) for i, c in enumerate(labels)])
     refuse(
         got,
         ("all-columns", -log_p[:, labels].mean(),
@@ -55,12 +62,20 @@ def combine(answer: Any) -> None:
         hint = "You have the sum over all rows. Divide it by their number, not by that of ranks."
         raise Mistake("wrong-division", hint)
     agree(got, rows.mean(axis=0), what="The gradient")
-    empty = [means[0], np.full(4, np.nan), means[1], means[2]]
-    got = array(call(answer, empty, [7, 0, 2, 3]), "The gradient", shape=(4,))
-    if np.isnan(got).any():
-        hint = "Rank 1 has no rows, its mean is nan, and 0 * nan is nan. Leave such ranks out."
-        raise Mistake("nan-spreads", hint)
-    agree(got, rows.mean(axis=0), what="The gradient with an empty shard")
+    for rank in (1, 0, 3):
+        some, numbers = means.copy(), counts.copy()
+        some.insert(rank, np.full(4, np.nan))
+        numbers.insert(rank, 0)
+        got = array(call(answer, some, numbers), "The gradient", shape=(4,))
+        if np.isnan(got).any():
+            hint = f"Rank {rank} has no rows, its mean is nan, and 0 * nan is nan. Leave such ranks"
+            raise Mistake("nan-spreads", f"{hint} out, wherever they stand.")
+        agree(got, rows.mean(axis=0), what=f"The gradient where rank {rank} has no rows")
+    broken = [means[0], np.array([1.0, np.nan, 1.0, 1.0]), means[2]]
+    got = array(call(answer, broken, counts), "The gradient", shape=(4,))
+    if not np.isnan(got[1]):
+        hint = "A rank WITH rows sent a nan: its training has gone wrong. Your mean hides that."
+        raise Mistake("real-nan-hidden", f"{hint} Leave out by the number of rows, not by the nan.")
 
 
 @exercise("bug_museum.same_bits", "To the last bit", "medium", 15)
@@ -82,18 +97,12 @@ def same_bits(answer: Any) -> None:
          "0.0 and -0.0 are equal as numbers, but their bits are not."),
         ([np.zeros(2), np.zeros(4, np.float32)], False, "type-ignored",
          "Two float64 zeros and four float32 zeros: as many bytes, but not the same array."),
+        ([np.zeros(2), np.zeros(2, np.int64)], False, "type-ignored",
+         "Zeros of float64 and of int64 have the same shape and the same bits, not the same type."),
+        ([np.zeros((2, 3)), np.zeros((3, 2))], False, "shape-ignored",
+         "Six zeros in two rows and in three: the same type and bits, but not the same shape."),
     ]  # fmt: skip
-    _ask(answer, cases)
-
-
-def _ask(answer: Any, cases: Iterable[_Case]) -> None:
-    """Ask for each case, and name the first one that is not judged as it should be."""
-    for case, want, mistake, hint in cases:
-        got = call(answer, case)
-        if not isinstance(got, bool | np.bool_):
-            raise Mistake("not-true-or-false", f"Return True or False, not {got!r:.60}.")
-        if got != want:
-            raise Mistake(mistake, hint)
+    ask(answer, *cases)
 
 
 _NET = mlp([5, 4, 3])  # ReLU, softmax cross-entropy; 39 parameters
@@ -156,4 +165,4 @@ def examiner(answer: Any) -> None:
         (_with(lambda g: g * 1.0003), False, "too-tolerant", "A gradient that is 0.03 percent too "
          "long passed. In float64 you can ask for a relative error below 1e-7."),
     ]  # fmt: skip
-    _ask(answer, programs)
+    ask(answer, *programs)

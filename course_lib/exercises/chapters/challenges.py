@@ -15,14 +15,14 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("challenges.quantise", "Round to a few bits, unit by unit", "easy", 10)
-def quantise(answer: Any) -> None:
+@exercise("challenges.quantise", "Round to a few bits, unit by unit", "easy", 10, [(0, 4), (1, 6)])
+def quantise(answer: Any, seed: int, bits: int) -> None:
     """Compare with a loop over the entries; the columns differ in size, and one is zero."""
-    W = np.random.default_rng(0).normal(size=(5, 4)) * [1.0, 30.0, 0.0, 0.1]
-    levels = 7  # 4 bits
+    W = np.random.default_rng(seed).normal(size=(5, 4)) * [1.0, 30.0, 0.0, 0.1]
+    levels = 2 ** (bits - 1) - 1
     want_scale = np.array([max(abs(v) for v in column) / levels for column in W.T])
     want = [[round(v / s) if s else 0 for v, s in zip(row, want_scale, strict=True)] for row in W]
-    given = call(answer, W, 4)
+    given = call(answer, W, bits)
     given = parts(given, 2, "not-a-pair", "Return two things: the integers, then the scales.")
     q, scale = array(given[0], "q", shape=W.shape), array(given[1], "scale")
     if same(scale, np.abs(W).max() / levels):
@@ -30,7 +30,7 @@ def quantise(answer: Any) -> None:
         raise Mistake("one-scale-for-all", hint)
     if scale.shape == (5,):
         raise Mistake("scale-per-row", "A row is an input. A unit is a column.")
-    for divisor in (8, 15, 16):
+    for divisor in (levels + 1, 2 * levels + 1, 2 * levels + 2):
         if same(scale, want_scale * levels / divisor):
             hint = f"You divide by {divisor}. How many integers lie above zero if one bit is the"
             raise Mistake("wrong-range", f"{hint} sign and the range is symmetric?")
@@ -47,11 +47,13 @@ def quantise(answer: Any) -> None:
     agree(q, want, what="q")
 
 
-@exercise("challenges.importance", "Permutation importance for any model", "medium", 15)
-def importance(answer: Any) -> None:
+@exercise(
+    "challenges.importance", "Permutation importance for any model", "medium", 15, [(0, 3), (1, 6)]
+)
+def importance(answer: Any, seed: int, repeats: int) -> None:
     """Look at what the score is asked for: one column shuffled, the rest as it was."""
-    rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(12, 3)), np.array([2.0, 0.0, -1.0])
+    rng = np.random.default_rng(seed)
+    x, w = rng.normal(size=(12, 3)), np.array([2.0, 0.0, -1.0 - seed])
     y = x @ w + 0.1 * rng.normal(size=12)
     asked: list[tuple[NDArray[Any], NDArray[Any]]] = []
 
@@ -59,7 +61,6 @@ def importance(answer: Any) -> None:
         asked.append((np.array(images, float), np.array(labels, float)))
         return _goodness(images, labels, w) if asked[-1][0].shape == x.shape else 0.0
 
-    repeats = 6
     got = array(call(answer, score, x, y, repeats, rng), "The importance", shape=(3,))
     lost: list[list[float]] = [[], [], []]
     for images, labels in asked:
@@ -107,12 +108,14 @@ def _shuffled_column(
     return int(changed[0])
 
 
-@exercise("challenges.distil", "The gradient of a student", "hard", 20)
-def distil(answer: Any) -> None:
+@exercise(
+    "challenges.distil", "The gradient of a student", "hard", 20, [(2, 2.5, 0.3), (3, 4.0, 0.6)]
+)
+def distil(answer: Any, seed: int, T: float, alpha: float) -> None:
     """Compare with the complex-step derivative of the loss, which has no rounding error."""
-    rng = np.random.default_rng(2)
-    z, t, y = rng.normal(size=(4, 3)), 2 * rng.normal(size=(4, 3)), np.array([2, 0, 1, 1])
-    T, alpha, n = 2.5, 0.3, 4
+    rng = np.random.default_rng(seed)
+    z, t, y = rng.normal(size=(4, 3)), 2 * rng.normal(size=(4, 3)), np.roll([2, 0, 1, 1], seed)
+    n = 4
     p, q, one, hot = _softmax(t / T), _softmax(z / T), _softmax(z), np.eye(3)[y]
 
     def loss(logits: NDArray[Any]) -> Any:

@@ -57,10 +57,9 @@ class _Noted:
         return array
 
 
-@exercise("collectives.fastest", "Which all-reduce?", "easy", 10)
-def fastest(answer: Any) -> None:
+@exercise("collectives.fastest", "Which all-reduce?", "easy", 10, [(1e-3, 1e-8), (2e-5, 1e-9)])
+def fastest(answer: Any, alpha: float, beta: float) -> None:
     """Compare the choice with the model of a channel, for eight pairs of ranks and bytes."""
-    alpha, beta = 1e-3, 1e-8
     cases = [(p, n) for p in (2, 8, 32) for n in (1e2, 1e5, 5e5, 1e7)] + [(8, 8.5e5)]
     want = _choices(cases, AlphaBeta(alpha, beta))
     got = [call(answer, alpha, beta, p, n) for p, n in cases]

@@ -40,49 +40,65 @@ def steps(answer: Any) -> None:
         agree(got, want, what=f"(steps, last batch) for {case}")
 
 
-@exercise("concepts.two_bugs", "Two bugs in a training loop", "medium", 15)
-def two_bugs(answer: Any) -> None:
+@exercise(
+    "concepts.two_bugs",
+    "Two bugs in a training loop",
+    "medium",
+    15,
+    [(0.3, -0.2, 0.1, 3, 2), (-0.1, 0.4, 0.05, 2, 3)],
+)
+def two_bugs(answer: Any, w: float, b: float, lr: float, epochs: int, size: int) -> None:
     """Compare with loops that have one, both or none of the two bugs."""
-    samples = [(0.5, 1.0), (-1.0, 2.0), (2.0, 0.5), (1.5, -1.0), (-0.5, 0.25)]
-    got = array(call(answer, samples, 0.3, -0.2, 0.1, 3, 2), "(w, b)", shape=(2,))
+    samples = [(w, 1.0), (-1.0, 2.0), (2.0, 0.5), (1.5, -1.0), (-0.5, 0.25)]
+    got = array(call(answer, samples, w, b, lr, epochs, size), "(w, b)", shape=(2,))
+    given = samples, w, b, lr, epochs, size
     every, epoch, never = "batch", "epoch", ""
     refuse(
         got,
-        ("both-bugs-left", _trained(samples, never, False), "The loop still does what it did."),
-        ("gradient-not-emptied", _trained(samples, never, True),
+        ("both-bugs-left", _trained(*given, never, False), "The loop still does what it did."),
+        ("gradient-not-emptied", _trained(*given, never, True),
          "The slopes of the batches before are still in it."),
-        ("emptied-once-an-epoch", _trained(samples, epoch, True),
+        ("emptied-once-an-epoch", _trained(*given, epoch, True),
          "A step uses one batch, not all since the start."),
-        ("emptied-once-an-epoch", _trained(samples, epoch, False),
+        ("emptied-once-an-epoch", _trained(*given, epoch, False),
          "Emptied too rarely; and look at the last batch."),
-        ("short-batch", _trained(samples, every, False),
+        ("short-batch", _trained(*given, every, False),
          "The mean over a batch: how many examples has the last one?"),
     )  # fmt: skip
-    agree(got, _trained(samples, every, True), what="(w, b) after three epochs")
+    agree(got, _trained(*given, every, True), what=f"(w, b) after {epochs} epochs")
 
 
-@exercise("concepts.turns", "How many turns?", "medium", 20)
-def turns(answer: Any) -> None:
+@exercise("concepts.turns", "How many turns?", "medium", 20, [(1e-3,), (0.2,)])
+def turns(answer: Any, tolerance: float) -> None:
     """Compare with the error followed turn by turn; it can jump, stop at once or never shrink."""
-    got = number(call(answer, 0.04, 3.0, 1e-3), "The number of turns")
+    got = number(call(answer, 0.04, 3.0, tolerance), "The number of turns")
     refuse(
         got,
-        ("factor-of-two-missing", _turns(1 - 0.04 * 9, 1e-3),
+        ("factor-of-two-missing", _turns(1 - 0.04 * 9, tolerance),
          "The slope of a square brings a factor 2."),
-        ("x-not-squared", _turns(1 - 2 * 0.04 * 3, 1e-3),
+        ("x-not-squared", _turns(1 - 2 * 0.04 * 3, tolerance),
          "x comes in twice: in the slope, and again in w x."),
-        ("one-too-few", _turns(0.28, 1e-3) - 1,
+        ("one-too-few", _turns(0.28, tolerance) - 1,
          "After your last turn the error is still above the tolerance."),
     )  # fmt: skip
-    agree(got, _turns(0.28, 1e-3), what="The turns for rate 0.04, x = 3, tolerance 0.001")
+    agree(
+        got,
+        _turns(0.28, tolerance),
+        what=f"The turns for rate 0.04, x = 3, tolerance {tolerance:g}",
+    )
     for rate, want, name, hint in (
-        (0.2, _turns(-0.6, 1e-3), "negative-factor", "Here the error jumps from side to side."),
+        (
+            0.2,
+            _turns(-0.6, tolerance),
+            "negative-factor",
+            "Here the error jumps from side to side.",
+        ),
         (0.25, math.inf, "never-not-noticed", "Here the error keeps its size for ever."),
         (0.3, math.inf, "never-not-noticed", "Here the error grows."),
         (0.125, 1, "zero-factor", "Here one turn removes the error completely."),
     ):
         try:
-            found = number(call(answer, rate, 2.0, 1e-3), "The number of turns")
+            found = number(call(answer, rate, 2.0, tolerance), "The number of turns")
         except Mistake as mistake:
             if mistake.name == NOT_YET:
                 raise
@@ -92,11 +108,11 @@ def turns(answer: Any) -> None:
             raise Mistake(name, text)
 
 
-@exercise("concepts.gradient", "Another activation", "hard", 25)
-def gradient(answer: Any) -> None:
+@exercise("concepts.gradient", "Another activation", "hard", 25, [(0, 3), (1, 2)])
+def gradient(answer: Any, seed: int, hidden: int) -> None:
     """Compare with a complex step through the printed formula of the loss."""
-    rng = np.random.default_rng(0)
-    theta = rng.normal(size=10)
+    rng = np.random.default_rng(seed)
+    theta = rng.normal(size=3 * hidden + 1)
     batch = [(float(x), float(y)) for x, y in rng.normal(size=(4, 2))]
     given = theta.tolist()
     got = array(call(answer, given, batch), "The gradient", shape=theta.shape)
@@ -119,16 +135,19 @@ def gradient(answer: Any) -> None:
     agree(got, want, what="The gradient")
 
 
-def _trained(samples: list[tuple[float, float]], emptied: str, own_size: bool) -> list[float]:
-    theta, g, size = np.array([0.3, -0.2]), np.zeros(2), 2
-    for _ in range(3):
+def _trained(
+    samples: list[tuple[float, float]], w: float, b: float, lr: float, epochs: int, size: int,
+    emptied: str, own_size: bool,
+) -> list[float]:  # fmt: skip
+    theta, g = np.array([w, b]), np.zeros(2)
+    for _ in range(epochs):
         g *= emptied != "epoch"
         for i in range(0, len(samples), size):
             x, y = np.array(samples[i : i + size]).T
             g *= emptied != "batch"
             error = theta[0] * x + theta[1] - y
             g += 2 * np.array([error @ x, error.sum()]) / (len(x) if own_size else size)
-            theta = theta - 0.1 * g
+            theta = theta - lr * g
     return [float(value) for value in theta]
 
 

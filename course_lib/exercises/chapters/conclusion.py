@@ -19,10 +19,10 @@ from course_lib.exercises.verdict import Mistake
 NAMES = ("W1", "b1", "W2", "b2")
 
 
-@exercise("conclusion.forward", "A network of your own", "easy", 10)
-def forward(answer: Any) -> None:
+@exercise("conclusion.forward", "A network of your own", "easy", 10, [(5, 3), (2, 4)])
+def forward(answer: Any, rows: int, seed: int) -> None:
     """Compare the logits with sums over the single units."""
-    params, x, _ = _problem()
+    params, x, _ = _problem(rows, seed)
     W1, b1, W2, b2 = params
     hidden = np.array(
         [[r[j] + np.tanh(r @ W1[:, j] + b1[j]) for j in range(W1.shape[1])] for r in x]
@@ -43,10 +43,10 @@ def forward(answer: Any) -> None:
     agree(got, want, what="z")
 
 
-@exercise("conclusion.gradient", "Its gradient, by hand", "medium", 25)
-def gradient(answer: Any) -> None:
+@exercise("conclusion.gradient", "Its gradient, by hand", "medium", 25, [(5, 3), (4, 7)])
+def gradient(answer: Any, rows: int, seed: int) -> None:
     """Compare with complex steps, for a denominator that is not the number of rows."""
-    params, x, y = _problem()
+    params, x, y = _problem(rows, seed)
     denominator = 2 * len(x) + 1
     given = call(answer, params, x, y, denominator)
     hint = "Return two things: the loss, then the list of gradients."
@@ -88,20 +88,27 @@ def gradient(answer: Any) -> None:
         agree(got, exact, what=f"d{name}", rtol=1e-8, atol=1e-11)
 
 
-@exercise("conclusion.together", "Train it on several ranks", "hard", 30)
-def together(answer: Any) -> None:
-    """Compare three ranks with the serial training, for batches of 8, 8 and 2 rows."""
-    params, x, y = _problem(rows=18)
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, "lr": 0.3, "seed": 5}
+# The rows, and the training: batches of 8, 8 and 2 rows, then of 5, 5 and 1.
+_TRAININGS: list[tuple[int, dict[str, Any]]] = [
+    (18, {"epochs": 2, "batch_size": 8, "lr": 0.3, "seed": 5}),
+    (11, {"epochs": 3, "batch_size": 5, "lr": 0.1, "seed": 1}),
+]
+
+
+@exercise("conclusion.together", "Train it on several ranks", "hard", 30, _TRAININGS)
+def together(answer: Any, rows: int, settings: Any) -> None:
+    """Compare three ranks with the serial training; the last batch of an epoch is short."""
+    params, x, y = _problem(rows, settings["seed"])
     want = _serial(params, x, y, **settings)
-    alone = _run(1, answer, params, x, y, settings)[0]
+    alone = _run(1, answer, params, x, y, settings, [])[0]
     if same(alone, _serial(params, x, y, **settings, drop_last=True)):
         raise Mistake("short-batch-dropped", "The last batch of an epoch is shorter. It counts.")
     if same(alone, _serial(params, x, y, **settings, first_epoch_only=True)):
         hint = "Each epoch has an order of its own: batches(..., epoch=epoch)."
         raise Mistake("same-order-each-epoch", hint)
     agree(alone, want, what="With one rank, the vector of all parameters", rtol=1e-8)
-    ranks = _run(3, answer, params, x, y, settings)
+    seen: list[int] = []
+    ranks = _run(3, answer, params, x, y, settings, seen)
     if not all(np.array_equal(r, ranks[0]) for r in ranks):
         hint = "With three ranks, each ends with other parameters. What makes them equal?"
         raise Mistake("ranks-differ", hint)
@@ -120,10 +127,14 @@ def together(answer: Any) -> None:
         rtol=1e-7,
     )  # fmt: skip
     agree(got, want, what="With three ranks, the vector of all parameters", rtol=1e-8)
+    if sum(seen) > settings["epochs"] * rows:
+        hint = f"Right, but the three ranks computed {sum(seen)} gradients of rows where"
+        hint += f" {settings['epochs'] * rows} are enough: each of them trains on its own."
+        raise Mistake("every-rank-does-all", hint)
 
 
-def _problem(rows: int = 5) -> tuple[list[NDArray[Any]], NDArray[Any], NDArray[Any]]:
-    rng = np.random.default_rng(3)
+def _problem(rows: int = 5, seed: int = 3) -> tuple[list[NDArray[Any]], NDArray[Any], NDArray[Any]]:
+    rng = np.random.default_rng(seed)
     shapes = [(4, 4), (4,), (4, 3), (3,)]
     params = [0.5 * rng.normal(size=shape) for shape in shapes]
     return params, rng.normal(size=(rows, 4)), rng.integers(0, 3, rows)
@@ -173,7 +184,7 @@ def _serial(
 
 def _run(
     size: int, answer: Any, params: list[NDArray[Any]], x: NDArray[Any], y: NDArray[Any],
-    settings: dict[str, Any],
+    settings: dict[str, Any], seen: list[int],
 ) -> list[NDArray[Any]]:  # fmt: skip
     from course_lib.parallel.comm import run_threads
     from course_lib.parallel.errors import ParallelError
@@ -181,8 +192,12 @@ def _run(
     shapes = [p.shape for p in params]
 
     def program(comm: Any) -> Any:
+        def counted(params: Any, x: Any, y: Any, denominator: Any) -> Any:
+            seen.append(len(x))
+            return _gradients(params, x, y, denominator)
+
         try:
-            found = call(answer, comm, _gradients, params, x, y, **settings)
+            found = call(answer, comm, counted, params, x, y, **settings)
             hint = "Return the list of the four parameter arrays."
             found = parts(found, len(shapes), "not-four-arrays", hint)
             return np.concatenate(

@@ -75,10 +75,10 @@ class _Client:
         return [future.result() for future in list(futures)]
 
 
-@exercise("dask.throw_dice", "Throw dice on a cluster", "medium", 15)
-def throw_dice(answer: Any) -> None:
+@exercise("dask.throw_dice", "Throw dice on a cluster", "medium", 15, [(12,), (5,)])
+def throw_dice(answer: Any, n: int) -> None:
     """Give a client that knows keys as Dask does, and watch when the answer waits."""
-    client, n = _Client(), 12
+    client = _Client()
     thrown: list[int] = []
 
     def die() -> int:
@@ -88,7 +88,7 @@ def throw_dice(answer: Any) -> None:
     got = call(answer, client, die, n)
     if client.ordered == 0:
         raise Mistake("not-on-the-cluster", "You call the die here. Let the client order it.")
-    if not isinstance(got, list):
+    if not isinstance(got, list | tuple | np.ndarray):
         raise Mistake("not-a-list", f"Return a list of {n} numbers.")
     if any(isinstance(part, _Future) for part in got):
         raise Mistake("futures-returned", "You return slips of paper. Collect the results.")

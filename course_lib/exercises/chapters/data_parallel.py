@@ -46,11 +46,13 @@ def rows_to_pay(answer: Any) -> None:
         raise Mistake("one-rank-wins", "A single rank never beats itself. What does 1 - 1/p say?")
 
 
-@exercise("data_parallel.with_penalty", "A penalty on several ranks", "medium", 15)
-def with_penalty(answer: Any) -> None:
+@exercise(
+    "data_parallel.with_penalty", "A penalty on several ranks", "medium", 15, [(6, 0.3), (7, 1.5)]
+)
+def with_penalty(answer: Any, seed: int, decay: float) -> None:
     """Add up what one to four ranks contribute, and compare with the serial gradient."""
-    rng = np.random.default_rng(6)
-    theta, decay = rng.normal(size=5), 0.3
+    rng = np.random.default_rng(seed)
+    theta = rng.normal(size=5)
     for size in (1, 2, 4):
         parts = rng.normal(size=(size, 5))
         found = [

@@ -15,12 +15,14 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("ddp_on_dask.scale", "The number to call backward on", "easy", 10)
-def scale(answer: Any) -> None:
-    """Three ranks with 4, 2 and no rows: the average of their numbers is the global mean."""
-    losses = [np.array([1.0, 2.0, 3.0, 5.0]), np.array([10.0, 30.0]), np.zeros(0)]
-    got = [number(call(answer, own, 6, 3), "The number") for own in losses]
-    want = [float(own.sum()) * 3 / 6 for own in losses]
+@exercise("ddp_on_dask.scale", "The number to call backward on", "easy", 10, [(2,), (1,)])
+def scale(answer: Any, split: int) -> None:
+    """Ranks with 4, 2 (or 1) and no rows: the average of their numbers is the global mean."""
+    losses = [np.array([1.0, 2.0, 3.0, 5.0]), np.array([10.0, 30.0])[:split], np.zeros(0)]
+    losses += [np.zeros(0)] * (2 - split)
+    total, ranks = 4 + split, len(losses)
+    got = [number(call(answer, own, total, ranks), "The number") for own in losses]
+    want = [float(own.sum()) * ranks / total for own in losses]
     if not np.isfinite(got).all():
         hint = "A rank may have no rows. Its number is 0, and yours is not even a number."
         raise Mistake("empty-share", hint)
@@ -29,11 +31,11 @@ def scale(answer: Any) -> None:
         raise Mistake("mean-of-own-rows", hint)
     refuse(
         got,
-        ("average-forgotten", [own.sum() / 6 for own in losses],
+        ("average-forgotten", [own.sum() / total for own in losses],
          "Right if the ranks were added. DDP averages them: something divides once too often."),
         ("not-divided", [own.sum() for own in losses],
          "The sum alone grows with the batch. Who divides by its rows?"),
-        ("divided-twice", [own.sum() / 18 for own in losses],
+        ("divided-twice", [own.sum() / total / ranks for own in losses],
          "You divide by the ranks. DDP does that as well, so it has to be undone."),
     )  # fmt: skip
     agree(got, want, what="The number of each rank")
@@ -66,18 +68,25 @@ def share(answer: Any) -> None:
             raise Mistake("uneven", hint)
 
 
-@exercise("ddp_on_dask.batch_statistics", "The variance of a batch that nobody sees", "medium", 20)
-def batch_statistics(answer: Any) -> None:
+@exercise(
+    "ddp_on_dask.batch_statistics",
+    "The variance of a batch that nobody sees",
+    "medium",
+    20,
+    [(0,), (1,)],
+)
+def batch_statistics(answer: Any, seed: int) -> None:
     """Shards of unequal size and level, against the statistics of all rows together."""
-    rng = np.random.default_rng(0)
-    levels = ((0.0, 7), (4.0, 2), (-2.0, 5))
+    rng = np.random.default_rng(seed)
+    levels = ((0.0, 7 - seed), (4.0, 2), (-2.0, 5))
     shards = [rng.normal(level, 1 + abs(level), size=n) for level, n in levels]
     n = np.array([len(s) for s in shards])
     means, variances = np.array([s.mean() for s in shards]), np.array([s.var() for s in shards])
     whole = np.concatenate(shards)
-    got = call(answer, n, means, variances)
-    if not (isinstance(got, tuple | list | np.ndarray) and np.shape(got) == (2,)):
+    pair = call(answer, n, means, variances)
+    if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
         raise Mistake("not-a-pair", "Return two numbers: the mean and the variance.")
+    got = [number(part, "Each of the two") for part in pair]
     if same(got[0], means.mean()):
         hint = "Your mean gives a small shard as much weight as a large one."
         raise Mistake("shards-not-weighted", hint)
@@ -95,16 +104,21 @@ def batch_statistics(answer: Any) -> None:
     agree(got[1], whole.var(), what="The variance")
 
 
-@exercise("ddp_on_dask.exchange_ends", "When the last bucket is home", "hard", 30)
-def exchange_ends(answer: Any) -> None:
+@exercise(
+    "ddp_on_dask.exchange_ends",
+    "When the last bucket is home",
+    "hard",
+    30,
+    [(8, 0.5, 0.25), (12, 2.0, 0.5)],
+)
+def exchange_ends(answer: Any, limit: int, alpha: float, beta: float) -> None:
     """Gradients that fill one, several and no whole buckets; times that binary numbers hold."""
     cases = (
-        ([1.0, 2.0, 3.0, 4.0], [4, 4, 4, 4], 8),
-        ([1.0, 2.0, 3.0, 4.0], [4, 4, 4, 2], 8),
-        ([1.0, 5.0, 5.5, 20.0], [8, 8, 8, 4], 8),
+        ([1.0, 2.0, 3.0, 4.0], [4, 4, 4, 4], limit),
+        ([1.0, 2.0, 3.0, 4.0], [4, 4, 4, 2], limit),
+        ([1.0, 5.0, 5.5, 20.0], [8, 8, 8, 4], limit),
         ([2.0, 3.0], [1, 1], 100),
     )
-    alpha, beta = 0.5, 0.25
 
     def ends(
         ready: list[float], sizes: list[int], limit: int, *,

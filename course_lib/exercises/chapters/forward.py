@@ -18,10 +18,9 @@ from course_lib.network import mlp
 _Layers = list[tuple[NDArray[Any], NDArray[Any]]]
 
 
-@exercise("forward.place", "Find a weight in theta", "easy", 10)
-def place(answer: Any) -> None:
+@exercise("forward.place", "Find a weight in theta", "easy", 10, [([4, 6, 3, 5],), ([4, 8, 3, 7],)])
+def place(answer: Any, sizes: list[int]) -> None:
     """Compare with a theta that holds its own places, seen as matrices."""
-    sizes = [4, 6, 3, 5]
     net = mlp(sizes)
     tree = [params for params in net.unpack(np.arange(float(net.n_params))) if params]
     for layer, k, j in ((1, 2, 3), (2, 5, 1), (3, 1, 4), (1, None, 2), (3, None, 0)):
@@ -46,13 +45,18 @@ def place(answer: Any) -> None:
         agree(got, want, what=what.capitalize())
 
 
-@exercise("forward.two_bugs", "Rows that know of each other", "medium", 15)
-def two_bugs(answer: Any) -> None:
+# Random numbers in which all four programs differ, and how far mean and spread are moved.
+_SCALED = [(31, 0.0), (18, 0.5)]
+
+
+@exercise("forward.two_bugs", "Rows that know of each other", "medium", 15, _SCALED)
+def two_bugs(answer: Any, seed: int, shift: float) -> None:
     """Compare with programs that have one, both or none of the two bugs."""
-    rng = np.random.default_rng(31)  # all four programs differ
+    rng = np.random.default_rng(seed)
     x = rng.normal([3, -1, 0, 2], [2, 1, 4, 1], (7, 4))
     layers = [(rng.normal(size=(4, 6)), rng.normal(size=6)), (rng.normal(size=(6, 3)), np.zeros(3))]
     mean, spread = np.array([1.0, 0.0, -2.0, 2.5]), np.array([2.0, 1.5, 3.0, 0.5])
+    mean, spread = mean + shift, spread + shift
     got = array(call(answer, x, layers, mean, spread), "The answer")
     own = _outputs(layers, (x - mean) / spread)
     batch = _outputs(layers, (x - x.mean(axis=0)) / x.std(axis=0))
@@ -94,10 +98,10 @@ def largest_batch(answer: Any) -> None:
         raise Mistake("less-than-nothing", f"{hint} not a negative number.")
 
 
-@exercise("forward.flat_piece", "The flat piece under a sample", "hard", 30)
-def flat_piece(answer: Any) -> None:
+@exercise("forward.flat_piece", "The flat piece under a sample", "hard", 30, [(4, 3), (5, 3)])
+def flat_piece(answer: Any, seed: int, depth: int) -> None:
     """Compare with differences of the network, which are exact as long as no unit switches."""
-    rng = np.random.default_rng(4)
+    rng = np.random.default_rng(seed)
     shapes = [(4, 6), (6, 5), (5, 3)]
     layers = [(rng.normal(size=shape), rng.normal(size=shape[1])) for shape in shapes]
     x, h = rng.normal(size=4), 1e-4

@@ -49,12 +49,12 @@ def _slope(z: NDArray[Any], dy: NDArray[Any], gamma: NDArray[Any], eps: float, d
     return slopes(lambda moved: (dy * _batch_norm(moved, gamma, eps, ddof=ddof)).sum(), z)
 
 
-@exercise("initialisation.batch_norm", "Back through a batch", "medium", 25)
-def batch_norm(answer: Any) -> None:
+@exercise("initialisation.batch_norm", "Back through a batch", "medium", 25, [(0, 1e-3), (1, 0.5)])
+def batch_norm(answer: Any, seed: int, eps: float) -> None:
     """Compare the three gradients with complex steps through the forward formula."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     z, dy = rng.normal(1.0, 2.0, size=(6, 3)), rng.normal(size=(6, 3))
-    gamma, eps = np.array([0.5, 2.0, -1.5]), 1e-3
+    gamma = np.array([0.5, 2.0, -1.5 - seed])
     found = call(answer, z, gamma, dy, eps=eps)
     found = parts(found, 3, "not-three", "Return three arrays: dz, dgamma and dbeta.")
     dz = array(found[0], "dz", shape=z.shape)

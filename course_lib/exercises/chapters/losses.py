@@ -29,6 +29,12 @@ def shapes(answer: Any) -> None:
     if same(got, sum(pairs)):
         raise Mistake("sum-over-rows", "This is the sum of the squared errors. Divide once.")
     agree(got, sum(pairs) / 5, what="The loss of outputs (5, 1) with targets (5,)")
+    outputs, targets = rng.normal(size=(4, 1)), rng.normal(size=(4, 1))
+    got = number(call(answer, outputs, targets), "The loss")
+    if same(got, np.mean((outputs - targets.T) ** 2)):
+        hint = "For outputs AND targets of shape (4, 1), each output is compared with every target."
+        raise Mistake("every-pair-of-columns-compared", f"{hint} Leave the outputs as they are.")
+    agree(got, np.square(outputs - targets).sum() / 4, what="The loss of two columns (4, 1)")
     outputs, targets = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
     got = number(call(answer, outputs, targets), "The loss")
     total = float(np.square(outputs - targets).sum())
@@ -38,19 +44,24 @@ def shapes(answer: Any) -> None:
     agree(got, total / 12, what="The loss of outputs (4, 3)")
 
 
-@exercise("losses.quantile", "A loss for the ninth out of ten", "medium", 15)
-def quantile(answer: Any) -> None:
+@exercise(
+    "losses.quantile", "A loss for the ninth out of ten", "medium", 15, [(0.0, 0.9), (0.125, 0.3)]
+)
+def quantile(answer: Any, shift: float, q: float) -> None:
     """Compare loss and gradient with the two prices of an error, on both sides."""
-    guess, truth, q = np.array([1.0, 4.0, -2.0, 0.5]), np.array([3.0, 1.0, -2.5, 0.75]), 0.9
+    guess, truth = np.array([1.0, 4.0, -2.0, 0.5]), np.array([3.0, 1.0, -2.5, 0.75])
+    guess, truth = guess + shift, truth - shift
     hint = "Return a pair: the losses of the rows, and their gradients."
     found = parts(call(answer, guess, truth, q), 2, "not-a-pair", hint)
     loss, slope = (array(part, "Each part", shape=(4,)) for part in found)
     low = guess < truth
     price = np.where(low, q, 1 - q)
-    inputs = {"guess": guess, "truth": truth}
+    inputs: dict[str, Any] = {"guess": guess, "truth": truth, "q": q}
     if same(loss, np.where(low, 1 - q, q) * np.abs(guess - truth)):
-        hint = "With q = 0.9, guessing too LOW is what costs 0.9 per unit."
+        hint = f"With q = {q:g}, guessing too LOW is what costs {q:g} per unit."
         raise Mistake("sides-exchanged", hint)
+    if q != 0.9 and same(loss, np.where(low, 0.9, 0.1) * np.abs(guess - truth)):
+        raise Mistake("q-written-down", "Your prices are those of q = 0.9, whatever q is.")
     if same(loss, np.abs(guess - truth)) or same(loss, np.abs(guess - truth) / 2):
         raise Mistake("q-ignored", "This is the absolute error: too low costs as much as too high.")
     if same(loss, 2 * price * np.abs(guess - truth)):
@@ -85,11 +96,11 @@ def consistent(answer: Any) -> None:
     )  # fmt: skip
 
 
-@exercise("losses.smoothing", "Not quite so sure", "hard", 30)
-def smoothing(answer: Any) -> None:
+@exercise("losses.smoothing", "Not quite so sure", "hard", 30, [(0, 0.3), (1, 0.1)])
+def smoothing(answer: Any, seed: int, eps: float) -> None:
     """Compare with minus the logarithms of the probabilities, and with their slopes."""
-    rng = np.random.default_rng(0)
-    logits, labels, eps, k = rng.normal(size=(4, 3)), np.array([0, 2, 1, 2]), 0.3, 3
+    rng = np.random.default_rng(seed)
+    logits, labels, k = rng.normal(size=(4, 3)), np.array([0, 2, 1, 2]), 3
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     hard = np.eye(k)[labels]
     soft = (1 - eps) * hard + eps / k
@@ -121,7 +132,8 @@ def smoothing(answer: Any) -> None:
         raise Mistake("gradient-reversed", "The sign: a logit that is too high should come down.")
     agree(gradient, p - soft, what="The gradient by the logits")
     large = np.array([[1000.0, 0.0, -1000.0]])
-    loss, gradient = call(answer, large, np.array([1]), eps)
+    found = call(answer, large, np.array([1]), eps)
+    loss, gradient = number(found[0], "The loss"), array(found[1], "The gradient", shape=(1, 3))
     if not (np.isfinite(loss) and np.isfinite(gradient).all()):
         hint = "For logits as large as 1000 it is not finite. Stay in logarithms."
         raise Mistake("overflow", hint)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, parts, refuse, same, truth
+from course_lib.exercises.answers import agree, array, call, in_double, parts, refuse, same, truth
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -51,7 +51,7 @@ def line(answer: Any) -> None:
         points = [np.array(point, float) for point in (p, q, r)]
         hint = "Return a pair: the array of the two weights, and the bias."
         found = parts(call(answer, *points), 2, "not-a-pair", hint)
-        w, b = array(found[0], "w", shape=(2,)), float(array(found[1], "b", shape=()))
+        w, b = array(found[0], "w", shape=(2,)), array(found[1], "b", shape=())
         along = points[1] - points[0]
         z = np.array([w @ point + b for point in points])
         if not w.any():
@@ -63,11 +63,14 @@ def line(answer: Any) -> None:
             hint = "Your weights point along the line. They should stand at right angles to it."
             raise Mistake("along-the-line", hint)
         if not same(z[:2], [0, 0]):
+            in_double(w, "w")
+            in_double(b, "b")
             if same(w @ along, 0.0):
                 hint = f"The direction is right, but at p your z is {z[0]:.3g}. It should be 0."
                 raise Mistake("line-is-shifted", hint)
             raise Mistake("another-line", f"At p and q, z should be 0; yours is {z[:2].round(3)}.")
         if not same(np.linalg.norm(w), 1.0):
+            in_double(w, "w")
             hint = f"The line is right. Your weights have the length {np.linalg.norm(w):.3g}."
             raise Mistake("not-of-length-one", hint)
         if z[2] < 0:
@@ -75,11 +78,11 @@ def line(answer: Any) -> None:
             raise Mistake("other-side", hint)
 
 
-@exercise("neurons.scaling", "Undo the scaling", "medium", 15)
-def scaling(answer: Any) -> None:
+@exercise("neurons.scaling", "Undo the scaling", "medium", 15, [(0.0,), (1.5,)])
+def scaling(answer: Any, moved: float) -> None:
     """Compare the answers of the new neuron on raw inputs with those of the old on scaled ones."""
-    w, b = np.array([2.0, -1.0, 0.5]), 0.25
-    mean, spread = np.array([10.0, -3.0, 0.5]), np.array([4.0, 0.5, 2.0])
+    w, b = np.array([2.0, -1.0, 0.5 + moved]), 0.25 - moved
+    mean, spread = np.array([10.0, -3.0, 0.5]) + moved, np.array([4.0, 0.5, 2.0]) + moved
     hint = "Return a pair: the array of the new weights, and the new bias."
     found = parts(call(answer, w, b, mean, spread), 2, "not-a-pair", hint)
     got_w, got_b = array(found[0], "The weights", shape=(3,)), array(found[1], "The bias", shape=())
@@ -120,9 +123,13 @@ def circle(answer: Any) -> None:
             hint += " they are have not come back: only a correction moves them."
             raise Mistake("possible-is-called-impossible", hint)
     narrow = np.array([[40, 1], [41, 1], [40, 3], [41, 3]])
-    if not _decision(answer, narrow, np.array([0, 1, 0, 1])):
-        hint = "Four points in a narrow gap can be learned, but it takes many passes. A limit on"
-        raise Mistake("gave-up-too-early", f"{hint} the number of passes proves nothing.")
+    narrower = np.array([[150], [151]])  # 22,803 passes
+    for points in (narrow, narrower):
+        if not _decision(answer, points, np.arange(len(points)) % 2):
+            hint = (
+                f"{len(points)} points with a narrow gap can be learned, but it takes many passes."
+            )
+            raise Mistake("gave-up-too-early", f"{hint} A limit on their number proves nothing.")
 
 
 def _decision(answer: Any, x: NDArray[Any], y: NDArray[Any]) -> bool:

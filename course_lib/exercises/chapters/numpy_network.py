@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
+from course_lib.exercises.answers import agree, array, call, in_double, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -22,10 +22,16 @@ def _pair(value: Any, what: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-@exercise("numpy_network.found_and_right", "Found, and rightly named", "easy", 10)
-def found_and_right(answer: Any) -> None:
+# In the first one the last class is never answered, in the second the first of three.
+_TABLES = [
+    (np.array([[8, 2, 0, 0], [1, 6, 3, 0], [0, 0, 9, 0], [4, 0, 1, 0]]),),
+    (np.array([[0, 2, 1], [0, 5, 2], [0, 1, 7]]),),
+]
+
+
+@exercise("numpy_network.found_and_right", "Found, and rightly named", "easy", 10, _TABLES)
+def found_and_right(answer: Any, table: Any) -> None:
     """Compare both shares of each class for a table with a class that is never answered."""
-    table = np.array([[8, 2, 0, 0], [1, 6, 3, 0], [0, 0, 9, 0], [4, 0, 1, 0]])
     right = np.diag(table)
     found, named = right / table.sum(axis=1), right / np.maximum(table.sum(axis=0), 1)
     got = _pair(call(answer, table), "the share found and the share rightly named")
@@ -39,8 +45,8 @@ def found_and_right(answer: Any) -> None:
         if same(values, right.sum() / table.sum()):
             hint = "That is the accuracy, one number. Asked for is one share per digit."
             raise Mistake("accuracy-instead", hint)
-    if np.any(~np.isfinite(array(got[1], "The share rightly named", shape=(4,)))):
-        hint = "The last digit is never answered, so 0 / 0 comes out. The task says 0 there."
+    if np.any(~np.isfinite(array(got[1], "The share rightly named", shape=right.shape))):
+        hint = "One digit is never answered, so 0 / 0 comes out. The task says 0 there."
         raise Mistake("never-answered", hint)
     agree(got[0], found, what="The share found", inputs={"confusion": table})
     agree(got[1], named, what="The share rightly named", inputs={"confusion": table})
@@ -178,6 +184,7 @@ def first_loss(answer: Any) -> None:
              "You take the variance of the inputs. Their mean is not subtracted before W."),
         )  # fmt: skip
         if 1e-9 < abs(got - even - excess) < 0.3 * excess:
+            in_double(call(answer, x, k), "The loss")
             hint = "Close, but a formula with no random number in it gives all the digits."
             raise Mistake("close-only", f"{hint} Keep to the two facts of the task.")
         agree(got, even + excess, what="The first loss", inputs={"k": k})

@@ -43,10 +43,16 @@ def triangle(answer: Any) -> None:
         if same(rates, want / peak):
             raise Mistake("peak-left-out", "Yours rises to 1, whatever the peak is.")
         agree(rates, want, what="The rate", inputs={"t": t})
+        for k in (steps - 1, 0, up, 0):
+            if not same(number(call(schedule, k), "The rate"), want[k]):
+                hint = f"Asked again, out of order, your schedule says something else for t = {k}."
+                raise Mistake("calls-counted", f"{hint} Compute from t; count nothing.")
 
 
-def _adamax(gradients: NDArray[Any], beta1: float, beta2: float, variant: str) -> NDArray[Any]:
-    """Return the path of Adamax with rate 0.1 from zero, or that of a variant of it."""
+def _adamax(
+    gradients: NDArray[Any], variant: str, *, lr: float, beta1: float, beta2: float, eps: float
+) -> NDArray[Any]:
+    """Return the path of Adamax from zero, or that of a variant of it."""
     theta, m, u = np.zeros((3, gradients.shape[1]))
     path = []
     for t, g in enumerate(gradients, start=1):
@@ -57,10 +63,10 @@ def _adamax(gradients: NDArray[Any], beta1: float, beta2: float, variant: str) -
         if variant == "mean-instead-of-maximum":
             u = beta2 * u + (1 - beta2) * new
         else:
-            u = np.maximum(u if variant == "never-forgets" else beta2 * u, new + 1e-8)
+            u = np.maximum(u if variant == "never-forgets" else beta2 * u, new + eps)
         below = u / (1 - beta2**t) if variant == "maximum-corrected" else u
         above = m if variant == "not-corrected" else m / (1 - beta1**t)
-        theta = theta - 0.1 * above / below
+        theta = theta - lr * above / below
         path.append(theta)
     return np.array(path)
 
@@ -76,17 +82,23 @@ _ADAMAX = {
 }
 
 
-@exercise("optimizers.adamax", "Adam with a maximum", "medium", 15)
-def adamax(answer: Any) -> None:
+@exercise(
+    "optimizers.adamax",
+    "Adam with a maximum",
+    "medium",
+    15,
+    [(0.1, 0.8, 0.6, 1e-8), (0.02, 0.5, 0.9, 0.05)],
+)
+def adamax(answer: Any, lr: float, beta1: float, beta2: float, eps: float) -> None:
     """Run the learner's step on gradients of changing signs and sizes; compare the paths."""
     gradients = np.array([[1.0, 3.0], [-2.0, 0.5], [0.3, 0.1], [0.2, -4.0], [-0.1, 0.2]])
-    beta1, beta2 = 0.8, 0.6
+    settings = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
     theta = np.zeros(2)
     state: Any = {"t": 0, "m": np.zeros(2), "u": np.zeros(2)}
     path: list[Any] = []
     for g in gradients:
-        got = call(answer, theta, g, state, lr=0.1, beta1=beta1, beta2=beta2)
-        pair = isinstance(got, tuple) and len(got) == 2 and isinstance(got[1], dict)
+        got = call(answer, theta, g, state, **settings)
+        pair = isinstance(got, tuple | list) and len(got) == 2 and isinstance(got[1], dict)
         if not pair:
             raise Mistake("no-pair", "Return theta and the state, in this order, state as a dict.")
         theta, state = array(got[0], "theta", shape=(2,)), got[1]
@@ -94,9 +106,9 @@ def adamax(answer: Any) -> None:
             hint = "In the first step 1 - beta1**t is 0. The step that you take is number 1."
             raise Mistake("counter-too-late", hint)
         path.append(theta)
-    wrong = ((v, _adamax(gradients, beta1, beta2, v), hint) for v, hint in _ADAMAX.items())
-    refuse(path, *wrong, rtol=1e-6)
-    want = _adamax(gradients, beta1, beta2, "")
+    wrong = ((v, _adamax(gradients, v, **settings), hint) for v, hint in _ADAMAX.items())
+    refuse(np.array(path), *wrong, rtol=1e-6)
+    want = _adamax(gradients, "", **settings)
     agree(np.array(path), want, what="The path (one step per line)", rtol=1e-6)
     zero = {"t": 0, "m": np.zeros(2), "u": np.zeros(2)}
     blank = call(answer, np.zeros(2), np.zeros(2), zero)[0]
@@ -105,10 +117,16 @@ def adamax(answer: Any) -> None:
         raise Mistake("epsilon-left-out", f"{hint} Where does epsilon come in?")
 
 
-@exercise("optimizers.inside_form", "Move a schedule to another library", "medium", 20)
-def inside_form(answer: Any) -> None:
+@exercise(
+    "optimizers.inside_form",
+    "Move a schedule to another library",
+    "medium",
+    20,
+    [([0.01, 0.05, 0.1, 0.1, 0.02, 0.004],), ([0.3, 0.1, 0.2],)],
+)
+def inside_form(answer: Any, rates: Any) -> None:
     """Compare the momenta with those under which both forms of momentum walk the same path."""
-    rates = np.array([0.01, 0.05, 0.1, 0.1, 0.02, 0.004])
+    rates = np.array(rates)
     for mu in (0.9, 0.5):
         got = array(call(answer, rates, mu), "The momenta", shape=rates.shape)
         ratio = rates[1:] / rates[:-1]
@@ -117,7 +135,8 @@ def inside_form(answer: Any) -> None:
             raise Mistake("first-not-finite", f"{hint} but not {got[0]}.")
         refuse(
             got[1:],
-            ("left-as-it-was", np.full(5, mu), "When the rate falls, the old speed rolls on."),
+            ("left-as-it-was", np.full(len(ratio), mu),
+             "When the rate falls, the old speed rolls on."),
             ("upside-down", mu / ratio,
              "When the rate falls, the old speed has to fall with it. Yours grows."),
             ("momentum-left-out", ratio, "Where the rate does not change, mu must come out."),

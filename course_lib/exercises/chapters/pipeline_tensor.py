@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import agree, call, number, refuse, same
+from course_lib.exercises import answers
+from course_lib.exercises.answers import agree, array, call, number, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -65,13 +66,18 @@ def one_stage(answer: Any) -> None:
             raise Mistake("stages-idle", hint + "early stages run ahead before they alternate.")
 
 
-@exercise("pipeline_tensor.pair_backward", "Backward through a shared pair", "hard", 30)
-def pair_backward(answer: Any) -> None:
-    """Three ranks with unequal parts, against the backward pass of the whole pair."""
-    rng = np.random.default_rng(0)
+@exercise(
+    "pipeline_tensor.pair_backward",
+    "Backward through a shared pair",
+    "hard",
+    30,
+    [(0, (0, 1, 4, 6)), (1, (0, 2, 6))],
+)
+def pair_backward(answer: Any, seed: int, cuts: Any) -> None:
+    """Ranks with unequal parts, against the backward pass of the whole pair."""
+    rng = np.random.default_rng(seed)
     x, dz = rng.normal(size=(4, 5)), rng.normal(size=(4, 2))
     w1, b1, w2 = rng.normal(size=(5, 6)), rng.normal(size=6), rng.normal(size=(6, 2))
-    cuts = (0, 1, 4, 6)
     parts = [slice(a, b) for a, b in pairwise(cuts)]
     columns, biases, rows = (
         [w1[:, s] for s in parts],
@@ -82,22 +88,20 @@ def pair_backward(answer: Any) -> None:
     dz1 = (dz @ w2.T) * (1 - h**2)
     shares = [dz1[:, s] @ w1[:, s].T for s in parts]
     got = call(answer, x, columns, biases, rows, dz)
-    if not (isinstance(got, tuple) and len(got) == 2 and isinstance(got[1], list)):
-        raise Mistake("not-a-pair", "Return dx and the list of the ranks' dW1.")
-    dx, dw1 = got
+    dx, dw1 = answers.parts(got, 2, "not-a-pair", "Return dx and the list of the ranks' dW1.")
+    hint = f"dW1 should be a list with one array for each of the {len(parts)} ranks."
+    dw1 = answers.parts(dw1, len(parts), "not-a-pair", hint)
     if any(same(dx, share) for share in shares):
         raise Mistake("dx-of-one-rank", "Your dx is what one rank says. All ranks used x.")
     refuse(
         dx,
-        ("dx-averaged", sum(shares) / 3,
+        ("dx-averaged", sum(shares) / len(shares),
          "Your dx is an average over the ranks. Paths add: it is a sum."),
         ("derivative-missing", (dz @ w2.T) @ w1.T, "The slope of tanh, 1 - h^2, does not come in."),
         ("derivative-at-h", ((dz @ w2.T) * (1 - np.tanh(h) ** 2)) @ w1.T,
          "The slope is 1 - h^2. You apply tanh to h once more."),
     )  # fmt: skip
     agree(dx, sum(shares), what="dx")
-    if len(dw1) != 3:
-        raise Mistake("not-a-pair", f"There are 3 ranks, so dW1 has 3 parts; yours has {len(dw1)}.")
     for rank, s in enumerate(parts):
         agree(dw1[rank], x.T @ dz1[:, s], what=f"dW1 of rank {rank}")
 
@@ -114,11 +118,10 @@ def best_cut(answer: Any) -> None:
     for costs, stages in cases:
         where = f"For costs {costs} in {stages} stages"
         got = call(answer, list(costs), stages)
-        if not (
-            isinstance(got, list | tuple) and all(isinstance(c, int | np.integer) for c in got)
-        ):
+        found = array(got, "The list of cuts")
+        if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
             raise Mistake("not-a-list-of-cuts", "Return the cuts as a list of integers.")
-        cuts = [int(c) for c in got]
+        cuts = [int(c) for c in found]
         if len(cuts) == stages and sum(cuts) == len(costs):
             hint = f"{where} you return how many layers each has. Say where to cut instead."
             raise Mistake("numbers-of-layers", hint)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@exercise("pytorch_network.never_zeroed", "A loop that never zeroes", "easy", 10)
-def never_zeroed(answer: Any) -> None:
+@exercise("pytorch_network.never_zeroed", "A loop that never zeroes", "easy", 10, [(3.0,), (-1.5,)])
+def never_zeroed(answer: Any, start: float) -> None:
     """Compare the prediction with the recursion, for several rates and numbers of steps."""
     for lr, steps in ((0.25, 12), (0.1, 3), (0.1, 2), (0.1, 1)):
-        got = number(call(answer, 3.0, lr, steps), "Theta")
-        want = _descent(3.0, lr, steps)
+        got = number(call(answer, start, lr, steps), "Theta")
+        want = _descent(start, lr, steps)
         if same(got, want):
             continue
         for variant, hint in (
@@ -33,8 +33,8 @@ def never_zeroed(answer: Any) -> None:
             ("newest-left-out", "backward() comes before step(): the newest one counts, too."),
             ("averaged", "You divide by the number of gradients. PyTorch adds."),
         ):  # fmt: skip
-            refuse(got, (variant, _descent(3.0, lr, steps, variant), hint))
-        if same(got, _descent(3.0, lr, steps - 1)) or same(got, _descent(3.0, lr, steps + 1)):
+            refuse(got, (variant, _descent(start, lr, steps, variant), hint))
+        if same(got, _descent(start, lr, steps - 1)) or same(got, _descent(start, lr, steps + 1)):
             hint = "The path is right, but it is one step too short, or too long."
             raise Mistake("one-step-off", hint)
         agree(got, want, what="Theta", inputs={"lr": lr, "steps": steps})
@@ -58,19 +58,22 @@ def _descent(theta: float, lr: float, steps: int, variant: str = "") -> float:
     return theta
 
 
-@exercise("pytorch_network.in_pieces", "A batch in small pieces", "medium", 20)
-def in_pieces(answer: Any) -> None:
-    """Look at the gradients and the loss of seven rows in pieces of three, after a leftover."""
+@exercise("pytorch_network.in_pieces", "A batch in small pieces", "medium", 20, [(4, 3), (5, 2)])
+def in_pieces(answer: Any, seed: int, size: int) -> None:
+    """Look at the gradients and the loss of seven rows in pieces, after a leftover."""
     import torch
     from torch.nn import functional
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
+        torch.manual_seed(seed)
         model = torch.nn.Linear(4, 3, dtype=torch.float64)
-        x, y = torch.randn(7, 4, dtype=torch.float64), torch.tensor([0, 2, 1, 1, 0, 2, 2])
+        x, y = (
+            torch.randn(7, 4, dtype=torch.float64),
+            torch.tensor([0, 2, 1, 1, 0, 2, 2]).roll(seed),
+        )
         junk = [torch.randn_like(p) for p in model.parameters()]
     start = [p.detach().clone() for p in model.parameters()]
-    pieces = [slice(0, 3), slice(3, 6), slice(6, 7)]
+    pieces = [slice(i, min(i + size, 7)) for i in range(0, 7, size)]
 
     def gradient(rows: slice, reduction: str = "mean") -> Any:
         loss = functional.cross_entropy(model(x[rows]), y[rows], reduction=reduction)
@@ -83,7 +86,7 @@ def in_pieces(answer: Any) -> None:
     leftover, seen = _flat(junk), []
     hook = model.register_forward_hook(lambda _, given, out: seen.append(len(out)))
     try:
-        said = call(answer, model, x, y, 3)
+        said = call(answer, model, x, y, size)
     finally:
         hook.remove()
     if not all(torch.equal(p, s) for p, s in zip(model.parameters(), start, strict=True)):
@@ -92,8 +95,8 @@ def in_pieces(answer: Any) -> None:
     if not all(torch.is_tensor(p.grad) for p in model.parameters()):
         hint = "There is no gradient in p.grad at the end. Call backward() on each piece."
         raise Mistake("no-gradient-left", hint)
-    if max(seen, default=0) > 3:
-        hint = f"The model was given {max(seen)} rows at once; the memory holds 3 of them."
+    if max(seen, default=0) > size:
+        hint = f"The model was given {max(seen)} rows at once; the memory holds {size} of them."
         raise Mistake("too-large-a-piece", hint)
     got = _flat([p.grad for p in model.parameters()])
     refuse(
@@ -104,9 +107,9 @@ def in_pieces(answer: Any) -> None:
          "Only the last piece is left: you zero between the pieces. Here adding is wanted."),
         ("zeroed-between-pieces", means[-1],
          "Only the last piece is left: you zero between the pieces. Here adding is wanted."),
-        ("mean-of-means", sum(means) / 3,
+        ("mean-of-means", sum(means) / len(means),
          "You average the means of the pieces. The last piece has one row only, and gets as much "
-         "weight as three."),
+         "weight as a full one."),
         ("sum-of-means", sum(means),
          "You add up means, each divided by the rows of its piece. Divide by those of the whole "
          "batch."),
@@ -119,21 +122,23 @@ def in_pieces(answer: Any) -> None:
     agree(number(said, "The loss"), loss, what="The loss of the batch")
 
 
-@exercise("pytorch_network.curvature_along", "The curvature along v", "hard", 25)
-def curvature_along(answer: Any) -> None:
+@exercise(
+    "pytorch_network.curvature_along", "The curvature along v", "hard", 25, [(5, 0.3), (6, 0.2)]
+)
+def curvature_along(answer: Any, seed: int, scale: float) -> None:
     """Compare with the Hessian written out, for a loss that mixes its parameters."""
     import torch
 
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     A, t, v = rng.normal(size=(5, 3)), rng.normal(size=3), rng.normal(size=3)
     matrix = torch.tensor(A)
 
     def loss_of(theta: Tensor) -> Tensor:
-        return torch.exp(0.3 * (matrix @ theta)).sum() + (theta**4).sum()
+        return torch.exp(scale * (matrix @ theta)).sum() + (theta**4).sum()
 
-    powers = np.exp(0.3 * (A @ t))
-    hessian = 0.09 * A.T @ (powers[:, None] * A) + np.diag(12 * t**2)
-    slope = 0.3 * A.T @ powers + 4 * t**3
+    powers = np.exp(scale * (A @ t))
+    hessian = scale**2 * A.T @ (powers[:, None] * A) + np.diag(12 * t**2)
+    slope = scale * A.T @ powers + 4 * t**3
     theta, along = torch.tensor(t), torch.tensor(v)
     said = call(answer, loss_of, theta, along)
     if theta.requires_grad or along.requires_grad or not np.array_equal(theta.numpy(), t):

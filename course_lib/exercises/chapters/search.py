@@ -15,14 +15,23 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("search.log_uniform", "From an even draw to a factor", "easy", 10)
-def log_uniform(answer: Any) -> None:
+@exercise(
+    "search.log_uniform",
+    "From an even draw to a factor",
+    "easy",
+    10,
+    [([0.0, 0.25, 0.5, 0.9], 0.002, 5.0), ([0.75, 0.1], 1e-5, 0.02)],
+)
+def log_uniform(answer: Any, u: Any, low: float, high: float) -> None:
     """Compare with the geometric mean of the ends, weighted by u."""
-    u, low, high = np.array([0.0, 0.25, 0.5, 0.9]), 0.002, 5.0
+    u = np.array(u)
     want = low ** (1 - u) * high**u
     got = array(call(answer, u, low, high), "The draws", shape=u.shape)
     if same(got, low + u * (high - low)):
-        raise Mistake("evenly-drawn", "Your draws are even. Half of them should lie below 0.1.")
+        raise Mistake(
+            "evenly-drawn",
+            "Your draws are even. Half of them should lie below the root of low times high.",
+        )
     if same(got, np.log(want)) or same(got, np.log10(want)):
         raise Mistake("logarithm-returned", "That is the logarithm of the draw. Go back from it.")
     if same(got, 10 ** np.log(want)) or same(got, np.exp(np.log10(want))):
@@ -42,9 +51,7 @@ def promote(answer: Any) -> None:
     found = []
     for order in orders:
         got = call(answer, {trial: scores[trial] for trial in order}, 3)
-        if not isinstance(got, list) or not all(isinstance(t, int | np.integer) for t in got):
-            raise Mistake("not-a-list-of-trials", "Return a list with the numbers of the trials.")
-        found.append(got)
+        found.append(_trials(got))
     if any({2, 6} & set(got) for got in found):
         raise Mistake("failed-promoted", "Trials 2 and 6 have no score: they failed.")
     if any(0 in got for got in found):
@@ -60,10 +67,19 @@ def promote(answer: Any) -> None:
         raise Mistake("ties-to-the-higher-number", hint)
     if any(got != [1, 3, 4] for got in found):
         raise Mistake("not-sorted", "Return the numbers in increasing order.")
-    few = call(answer, {0: None, 1: 0.5, 2: None}, 2)
+    if _trials(call(answer, scores, 1)) != [1]:
+        raise Mistake("always-as-many", "n = 1 may go on; it is not always the same number.")
+    few = _trials(call(answer, {0: None, 1: 0.5, 2: None}, 2))
     if few != [1]:
         hint = "If fewer have a score than may go on, only those go on."
         raise Mistake("places-filled-up", hint)
+
+
+def _trials(got: Any) -> list[int]:
+    found = array(got, "The list of trials")
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise Mistake("not-a-list-of-trials", "Return a list with the numbers of the trials.")
+    return [int(trial) for trial in found]
 
 
 def _rungs(n: int, r: int, eta: int) -> list[tuple[int, int]]:

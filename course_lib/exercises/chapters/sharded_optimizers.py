@@ -24,7 +24,7 @@ Arrays = NDArray[Any]
 @exercise("sharded_optimizers.stage_bytes", "Bytes per rank", "easy", 10)
 def stage_bytes(answer: Any) -> None:
     """Compare all stages, for a number of parameters that the ranks divide and one they do not."""
-    for n, p in ((1200, 4), (1201, 4)):
+    for n, p in ((1200, 4), (1201, 4), (1000, 3)):
         got = [number(call(answer, n, p, stage), f"Stage {stage}") for stage in range(4)]
         part = -(-n // p)
         want = [float(sum(_bytes(n, part, stage))) for stage in range(4)]
@@ -52,25 +52,27 @@ def _bytes(
     return state * cut[0], 2 * cut[1], 2 * cut[2]
 
 
-@exercise("sharded_optimizers.clip", "Clip what nobody has whole", "medium", 15)
-def clip(answer: Any) -> None:
+@exercise(
+    "sharded_optimizers.clip", "Clip what nobody has whole", "medium", 15, [(3.0, 2.0), (-8.0, 0.5)]
+)
+def clip(answer: Any, first: float, limit: float) -> None:
     """Compare with clipping the whole vector, for a long and for a short gradient."""
-    long = [np.array([3.0, 0.0, 1.0]), np.array([-4.0, 2.0]), np.array([0.5, 5.0])]
+    long = [np.array([first, 0.0, 1.0]), np.array([-4.0, 2.0]), np.array([0.5, 5.0])]
     whole = np.concatenate(long)
     norm = math.sqrt(sum(v * v for v in whole))
-    got = _joined(call(answer, long, 2.0), long)
-    each = np.concatenate([v * min(1.0, 2.0 / np.linalg.norm(v)) for v in long])
+    got = _joined(call(answer, long, limit), long)
+    each = np.concatenate([v * min(1.0, limit / np.linalg.norm(v)) for v in long])
     refuse(
         got,
         ("own-norm", each,
          "Each slice is scaled by its own norm. The norm of ALL slices together decides."),
-        ("norms-added", whole * 2.0 / sum(float(np.linalg.norm(v)) for v in long),
+        ("norms-added", whole * limit / sum(float(np.linalg.norm(v)) for v in long),
          "You add the norms of the slices. It is their squares that add up."),
-        ("entries-clipped", np.clip(whole, -2.0, 2.0),
+        ("entries-clipped", np.clip(whole, -limit, limit),
          "You limit single entries. The length of the vector is to be limited."),
-        ("root-forgotten", whole * 2.0 / norm**2, "You divide by the square of the norm."),
+        ("root-forgotten", whole * limit / norm**2, "You divide by the square of the norm."),
     )  # fmt: skip
-    agree(got, whole * 2.0 / norm, what="The clipped gradient")
+    agree(got, whole * limit / norm, what="The clipped gradient")
     short = _joined(call(answer, long, 100.0), long)
     if not same(short, whole):
         hint = "A gradient shorter than the limit is changed. It must stay as it is."
@@ -83,10 +85,12 @@ def _joined(value: Any, like: list[Arrays]) -> Arrays:
     return np.concatenate([array(v, "A slice", shape=own.shape) for v, own in pairs])
 
 
-@exercise("sharded_optimizers.zero_step", "ZeRO with momentum", "hard", 30)
-def zero_step(answer: Any) -> None:
+@exercise(
+    "sharded_optimizers.zero_step", "ZeRO with momentum", "hard", 30, [(0.1, 0.9), (0.02, 0.5)]
+)
+def zero_step(answer: Any, lr: float, momentum: float) -> None:
     """Compare three steps on three ranks with momentum on one, and count what was sent."""
-    n, p, lr, momentum = 10, 3, 0.1, 0.9  # 3 does not divide 10
+    n, p = 10, 3  # 3 does not divide 10
     theta, velocity = np.linspace(-1, 1, n), np.zeros(n)
     for step in range(3):
         total = sum(_gradient(rank, step, n) for rank in range(p))

@@ -15,11 +15,16 @@ from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("side_by_side.state_dict", "The weights, for PyTorch", "easy", 10)
-def state_dict(answer: Any) -> None:
-    """Three layers, none of them square: names, order and layout of all six arrays."""
-    numbers = count(1)
-    shapes = ((4, 3), (3, 5), (5, 2))
+@exercise(
+    "side_by_side.state_dict",
+    "The weights, for PyTorch",
+    "easy",
+    10,
+    [(1, ((4, 3), (3, 5), (5, 2))), (7, ((2, 4), (4, 3)))],
+)
+def state_dict(answer: Any, first: int, shapes: Any) -> None:
+    """Layers, none of them square: names, order and layout of all arrays."""
+    numbers = count(first)
     layers = [
         (np.array([[next(numbers) for _ in range(n)] for _ in range(m)], float), np.arange(n) / 8)
         for m, n in shapes
@@ -27,10 +32,10 @@ def state_dict(answer: Any) -> None:
     got = call(answer, layers)
     if not isinstance(got, dict):
         raise Mistake("not-a-dict", f"A dict from names to arrays is asked for, not {got!r:.60}.")
-    if {"0.weight", "1.weight", "2.weight"} <= set(got) and "4.weight" not in got:
+    if "1.weight" in got and f"{2 * len(shapes) - 2}.weight" not in got:
         hint = "nn.ReLU() has no parameters, but it has a number: the second Linear is module 2."
         raise Mistake("relu-not-counted", hint)
-    names = [f"{2 * i}.{kind}" for i in range(3) for kind in ("weight", "bias")]
+    names = [f"{2 * i}.{kind}" for i in range(len(shapes)) for kind in ("weight", "bias")]
     if set(got) != set(names):
         raise Mistake("wrong-names", f"The names should be {', '.join(names)}.")
     for i, (w, b) in enumerate(layers):
@@ -51,8 +56,8 @@ def first_difference(answer: Any) -> None:
     base = {"z": np.array([1.0, 2.0]), "a": np.zeros(3), "loss": np.array(5.0)}
     base["dz"] = 1e-12 * np.array([3.0, 4.0])
 
-    def said(**changes: Any) -> Any:
-        return call(answer, base, {**base, **changes})
+    def said(*, limit: float = 1e-10, **changes: Any) -> Any:
+        return call(answer, base, {**base, **changes}, limit=limit)
 
     if said() != "equal":
         hint = "The two records are the same, one array in them is all zeros: return 'equal'."
@@ -71,14 +76,30 @@ def first_difference(answer: Any) -> None:
         raise Mistake("shape-ignored", hint)
     if said(dz=base["dz"] * [1, 1 + 1e-13]) != "equal":
         raise Mistake("too-strict", "A relative difference of 1e-13 is below the limit of 1e-10.")
+    if said(z=1.01 * base["z"], limit=0.1) != "equal":
+        raise Mistake("limit-ignored", "With limit=0.1, arrays that are 1 % apart are equal.")
+    if said(z=base["z"] * (1 + 1e-8), limit=1e-6) != "equal" or said(dz=0.9 * base["dz"]) != "dz":
+        raise Mistake("limit-ignored", "The limit that is given decides, and nothing else.")
+    broken = {"x": np.array([1.0, np.nan]), "y": np.ones(2)}
+    if call(answer, broken, {name: value.copy() for name, value in broken.items()}) != "x":
+        hint = "The same nan in both records went through as equal. A nan differs from everything,"
+        raise Mistake("nan-equals-nan", f"{hint} also from a nan with the same bits.")
+    if call(answer, base, dict(reversed(base.items()))) != "equal":
+        hint = "The second record has the same arrays in another order. Compare by name."
+        raise Mistake("compared-by-place", hint)
 
 
-@exercise("side_by_side.adam", "Adam, as PyTorch has it", "medium", 20)
-def adam(answer: Any) -> None:
+@exercise(
+    "side_by_side.adam",
+    "Adam, as PyTorch has it",
+    "medium",
+    20,
+    [(0.8, 0.95, 1e-8, 0.1), (0.5, 0.9, 1e-3, 0.02)],
+)
+def adam(answer: Any, beta1: float, beta2: float, eps: float, lr: float) -> None:
     """Small gradients, in the first step and in a later one, show where epsilon stands."""
-    g = np.array([2e-8, -1e-8, 0.5])
+    g = np.array([2e-8, -1e-8, 5 * lr])
     m, s = np.array([1e-8, 2e-8, -0.1]), np.array([4e-16, 1e-16, 0.2])
-    beta1, beta2, eps, lr = 0.8, 0.95, 1e-8, 0.1
     for t, m0, s0 in ((1, np.zeros(3), np.zeros(3)), (4, m, s)):
         got = call(answer, g, m0, s0, t, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
         got = parts(got, 3, "not-three", "Return three things: the change, m and s.")
@@ -101,11 +122,15 @@ def adam(answer: Any) -> None:
         agree(change, want, what=f"The change in step {t}", inputs={"g": g})
 
 
-@exercise("side_by_side.class_weights", "Cross-entropy with class weights", "hard", 30)
-def class_weights(answer: Any) -> None:
+# Labels of four rows, and the weights of the three classes.
+_WEIGHTED = [([2, 0, 1, 0], [1.0, 4.0, 0.5]), ([1, 1, 0, 2], [2.0, 0.25, 3.0])]
+
+
+@exercise("side_by_side.class_weights", "Cross-entropy with class weights", "hard", 30, _WEIGHTED)
+def class_weights(answer: Any, labels: Any, weights: Any) -> None:
     """Four rows, unequal weights; the gradient by differences of the loss; then huge logits."""
     logits = np.array([[0.2, -1.0, 0.5], [1.5, 0.3, -0.2], [0.0, 0.1, 0.2], [-1.0, 2.0, 0.4]])
-    labels, weights = np.array([2, 0, 1, 0]), np.array([1.0, 4.0, 0.5])
+    labels, weights = np.array(labels), np.array(weights)
 
     def loss_at(z: np.ndarray) -> float:
         log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
@@ -131,7 +156,8 @@ def class_weights(answer: Any) -> None:
         raise Mistake("weights-by-column", hint)
     agree(gradient, want, what="The gradient")
     far = call(answer, 1000 * logits, labels, weights)
-    if not np.isfinite(number(far[0], "The loss")) or not np.all(np.isfinite(far[1])):
+    far = number(far[0], "The loss"), array(far[1], "The gradient", shape=logits.shape)
+    if not np.isfinite(far[0]) or not np.isfinite(far[1]).all():
         hint = "Logits near 1000 overflow in exp. Subtract the largest of each row first."
         raise Mistake("overflow", hint)
     agree(far[0], loss_at(1000 * logits), what="The loss of large logits")

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course_lib.exercises.answers import agree, array, call, number, parts, refuse, same
+from course_lib.exercises.answers import agree, array, call, in_double, number, parts, refuse, same
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
 
-@exercise("weights.count", "Count the parameters", "easy", 10)
-def count(answer: Any) -> None:
+@exercise("weights.count", "Count the parameters", "easy", 10, [([7, 4, 6, 3],), ([5, 8],)])
+def count(answer: Any, sizes: Any) -> None:
     """Compare with the sizes of arrays that are really there, with and without biases."""
-    sizes = [7, 4, 6, 3]
     pairs = list(itertools.pairwise(sizes))
     matrices = sum(np.empty(pair).size for pair in pairs)
     got = number(call(answer, sizes, True), "The number of parameters")
@@ -37,10 +36,11 @@ def count(answer: Any) -> None:
     agree(bare, matrices, what=f"The number for the widths {sizes} without biases")
 
 
-@exercise("weights.leaky", "A start for the leaky ReLU", "medium", 20)
-def leaky(answer: Any) -> None:
+@exercise(
+    "weights.leaky", "A start for the leaky ReLU", "medium", 20, [(400, 100, 0.5), (150, 300, 0.2)]
+)
+def leaky(answer: Any, fan_in: int, fan_out: int, slope: float) -> None:
     """Compare the spread of the numbers with the derived one, for a layer that is not square."""
-    fan_in, fan_out, slope = 400, 100, 0.5
     drawn = [
         call(answer, np.random.default_rng(seed), fan_in, fan_out, slope) for seed in (0, 0, 1)
     ]
@@ -48,16 +48,18 @@ def leaky(answer: Any) -> None:
     if not np.array_equal(W, again) or np.array_equal(W, other):
         hint = "The numbers should come from the rng that you are given, and from no other."
         raise Mistake("another-generator", hint)
-    limit = np.sqrt(6 / (1.25 * fan_in))
+    kept = 1 + slope**2
+    limit = np.sqrt(6 / (kept * fan_in))
     if abs(W.mean()) > 0.1 * limit:
         hint = f"Your weights have the mean {W.mean():.3f}. It should be 0."
         raise Mistake("not-centred", hint)
-    # 40,000 draws: their standard deviation lies within 1 % of the true one, almost certainly.
+    # 40,000 draws or more: their standard deviation is within 1 % of the true one, almost surely.
     std = W.std() * np.sqrt(3) / limit
     for ratio, name, hint in (
-        (np.sqrt(1.25), "slope-ignored",
+        (np.sqrt(kept), "slope-ignored",
          "This is the start for ReLU. Some of the left comes through."),
-        (np.sqrt(1.25 / 1.5), "slope-not-squared", "The size is the mean of SQUARES: (a z)^2."),
+        (np.sqrt(kept / (1 + slope)), "slope-not-squared",
+         "The size is the mean of SQUARES: (a z)^2."),
         (np.sqrt(fan_in / fan_out), "fan-out-used", "z is a sum over the inputs of the layer."),
         (1 / np.sqrt(3), "limit-is-not-the-spread", "Numbers up to l have a spread below l."),
         (limit / np.sqrt(3), "variance-for-spread", "Is this the variance, or its root?"),
@@ -103,10 +105,10 @@ def twins(answer: Any) -> None:
     agree(found, 3, what="The number, if three units are equal and two others are too,")
 
 
-@exercise("weights.rescale", "A start made to measure", "hard", 30)
-def rescale(answer: Any) -> None:
+@exercise("weights.rescale", "A start made to measure", "hard", 30, [(0,), (1,)])
+def rescale(answer: Any, seed: int) -> None:
     """Measure the size of the signal in every layer, for a start that is far from right."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     x = rng.uniform(0, 1, (50, 8))
     spreads = [0.05, 3.0, 0.4, 1.0]
     shapes = [(8, 20), (20, 10), (10, 15), (15, 4)]
@@ -116,6 +118,8 @@ def rescale(answer: Any) -> None:
     got = [array(W, "A matrix", shape=old.shape) for W, old in zip(found, start, strict=True)]
     factors = [(W / before).ravel() for W, before in zip(got, start, strict=True)]
     if not all(same(f, np.full(f.shape, f[0])) for f in factors):
+        for W in found:
+            in_double(W, "A matrix")
         hint = "Each matrix should be multiplied by one number. Yours are changed in another way."
         raise Mistake("not-one-factor", hint)
     sizes = _sizes(got, x)

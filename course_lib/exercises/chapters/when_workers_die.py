@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.answers import array, call, number, refuse
+from course_lib.exercises.answers import array, call, in_double, number, refuse
 from course_lib.exercises.exercise import exercise
 from course_lib.exercises.verdict import Mistake
 
@@ -51,33 +51,43 @@ def _given(answer: Any, *args: Any, returns: Any = None) -> Callable[[], Any]:
     return given
 
 
-@exercise("when_workers_die.snapshot", "A snapshot that holds still", "medium", 15)
-def snapshot(answer: Any) -> None:
+@exercise(
+    "when_workers_die.snapshot", "A snapshot that holds still", "medium", 15, [(2, 5), (0, 11)]
+)
+def snapshot(answer: Any, epoch: int, step: int) -> None:
     """Take a snapshot, go on training in place, and look whether the snapshot has moved."""
-    theta = np.array([1.0, 2.0, 3.0])
-    state: dict[str, Any] = {"t": 7, "m": np.array([0.1, 0.2, 0.3]), "s": np.array([4.0, 5.0, 6.0])}
+    theta = np.array([1.0, 2.0, 3.0]) + step
+    state: dict[str, Any] = {
+        "t": 7 + step,
+        "m": step * np.array([0.1, 0.2, 0.3]),
+        "s": np.array([4.0, 5.0, 6.0]),
+    }
     # The arrays themselves: with copies, an answer that keeps them could not be told.
-    got = call(_given(answer, theta, state, 2, 5))
+    got = call(_given(answer, theta, state, epoch, step))
     if not isinstance(got, dict):
         raise Mistake("not-a-dict", f"Return a dict, not {got!r:.60}.")
     missing = [name for name in ("theta", "state", "epoch", "step") if name not in got]
     if missing:
         hint = f"Without {missing[0]} the run cannot go on where it was."
         raise Mistake(f"{missing[0]}-forgotten", hint)
-    if (got["epoch"], got["step"]) != (2, 5):
-        raise Mistake("wrong-place", "The snapshot was taken in epoch 2, step 5.")
+    if (got["epoch"], got["step"]) != (epoch, step):
+        raise Mistake("wrong-place", f"The snapshot was taken in epoch {epoch}, step {step}.")
     if not isinstance(got["state"], dict) or set(got["state"]) != set(state):
         raise Mistake("state-incomplete", f"The state holds {', '.join(state)}: keep all of it.")
+    before = theta.copy(), state["m"].copy(), state["s"].copy()
     for moved in (theta, state["m"], state["s"]):
         moved *= -1
-    state["t"] = 8
-    if not np.array_equal(array(got["theta"], "theta"), [1.0, 2.0, 3.0]):
+    state["t"] += 1
+    in_double(got["theta"], "theta")
+    if not np.array_equal(array(got["theta"], "theta"), before[0]):
         hint = "After more steps in place, the snapshot's theta has changed: it is the same array."
         raise Mistake("theta-shared", hint)
     kept = got["state"]
-    if kept is state or kept["t"] != 7:
+    if kept is state or kept["t"] != 7 + step:
         raise Mistake("state-shared", "The optimizer's own dict is kept: the next step changes it.")
-    if not (np.array_equal(kept["m"], [0.1, 0.2, 0.3]) and np.array_equal(kept["s"], [4, 5, 6])):
+    m, s = (array(kept[name], f"The state's {name}") for name in "ms")
+    in_double(m, "The state's m")
+    if not (np.array_equal(m, before[1]) and np.array_equal(s, before[2])):
         raise Mistake("shallow-copy", "The dict is new, but its arrays are the optimizer's own.")
 
 
@@ -128,8 +138,8 @@ class _Crash(Exception):
 class _Disk:
     """Loses power at a given operation; what was not flushed is then only half there."""
 
-    def __init__(self, crash_at: int) -> None:
-        self.files: dict[str, bytes] = {"state": b"the old state"}
+    def __init__(self, crash_at: int, name: str) -> None:
+        self.files: dict[str, bytes] = {name: b"the old state"}
         self.left, self.unflushed, self.log = crash_at, set[str](), list[str]()
 
     def _operate(self, name: str) -> None:
@@ -164,23 +174,29 @@ class _Disk:
         self.unflushed.discard(name)
 
 
-@exercise("when_workers_die.atomic", "Save, whenever the power goes", "hard", 25)
-def atomic(answer: Any) -> None:
+@exercise(
+    "when_workers_die.atomic",
+    "Save, whenever the power goes",
+    "hard",
+    25,
+    [("state", b"the new state, which is longer"), ("model", b"short")],
+)
+def atomic(answer: Any, name: str, new: bytes) -> None:
     """Let the power go before each operation, and after the last; read the file each time."""
-    old, new = b"the old state", b"the new state, which is longer"
-    disk = _Disk(0)
-    call(_given(answer, disk, "state", new, returns="done"))
-    if disk.files.get("state") != new:
+    old = b"the old state"
+    disk = _Disk(0, name)
+    call(_given(answer, disk, name, new, returns="done"))
+    if disk.files.get(name) != new:
         raise Mistake("not-saved", "Without any crash, the file does not hold the new content.")
     for crash in range(1, len(disk.log) + 2):
-        disk = _Disk(crash)
+        disk = _Disk(crash, name)
         try:
-            answer(disk, "state", new)
+            answer(disk, name, new)
             for file in disk.unflushed:  # the power goes when the save is over
                 disk.files[file] = disk.files[file][:5]
         except _Crash:
             pass
-        found = disk.files.get("state")
+        found = disk.files.get(name)
         if found is None:
             hint = "There is a moment at which no file of that name exists. A rename replaces "
             raise Mistake("nothing-there", hint + "the old file by itself: delete nothing.")

@@ -51,6 +51,7 @@ def rows_to_corner(answer: Any) -> None:
     what = "The number of rows"
     for m, n, item, peak, bandwidth in (
         (500, 200, 8, 45e9, 9e9), (784, 128, 4, 60e9, 9e9), (300, 700, 4, 50e9, 12e9),
+        (60, 700, 4, 50e9, 12e9),
     ):  # fmt: skip
         corner = peak / bandwidth
 
@@ -70,7 +71,7 @@ def rows_to_corner(answer: Any) -> None:
         if same(got, math.ceil(exact / item)):
             raise Mistake("numbers-for-bytes", "You count numbers; each of them has bytes.")
         agree(got, want, what=what, inputs={"m": m, "n": n})
-    if not math.isinf(call(answer, 16, 10, 8, 40e9, 4e9)):
+    if number(call(answer, 16, 10, 8, 40e9, 4e9), what) != math.inf:
         hint = "A layer of 16 inputs and 10 outputs never gets there, with any batch: math.inf."
         raise Mistake("out-of-reach-not-noticed", hint)
 
@@ -93,28 +94,30 @@ class _Clock:
         return run
 
 
-@exercise("where_time_goes.stopwatch", "A fair stopwatch", "medium", 20)
-def stopwatch(answer: Any) -> None:
+@exercise(
+    "where_time_goes.stopwatch", "A fair stopwatch", "medium", 20, [(1.5, 1.0, 9), (0.5, 2.0, 6)]
+)
+def stopwatch(answer: Any, of_a: float, of_b: float, repeats: int) -> None:
     """Run the learner's comparison on a clock whose machine slows down and is interrupted."""
     weather = [1.0, 9.0, 2.0, 5.0, 1.0, 7.0, 3.0, 4.0, 8.0, 2.5]
     clock = _Clock(lambda i: weather[i // 2 % 10] * (4.0 if i % 5 == 4 else 1.0))
-    a, b = clock.task("a", 1.5), clock.task("b", 1.0)
-    got = number(call(answer, a, b, clock, 9), "The ratio")
+    a, b = clock.task("a", of_a), clock.task("b", of_b)
+    got = number(call(answer, a, b, clock, repeats), "The ratio")
     order = clock.order
-    if order.count("a") == order.count("b") == 9:
+    if order.count("a") == order.count("b") == repeats:
         raise Mistake("no-warm-up", "The first run of each is slow. Run each once before you time.")
     if "aaa" in order or "bbb" in order:
         hint = "You time all runs of one, then all of the other. The machine changes meanwhile:"
         raise Mistake("not-in-turns", f"{hint} let them take turns.")
-    if order.count("a") != 10 or order.count("b") != 10:
-        hint = "expected one unmeasured run of each and 9 measured ones, got"
+    if order.count("a") != repeats + 1 or order.count("b") != repeats + 1:
+        hint = f"expected one unmeasured run of each and {repeats} measured ones, got"
         raise Mistake("wrong-number-of-runs", f"{hint} {order.count('a')} and {order.count('b')}.")
     # The same runs in the same order, timed by us.
     replay = _Clock(clock._slowness)
     times: dict[str, list[float]] = {"a": [], "b": []}
     for name in order:
         began = replay.now
-        replay.task(name, {"a": 1.5, "b": 1.0}[name])()
+        replay.task(name, {"a": of_a, "b": of_b}[name])()
         times[name].append(replay.now - began)
     pairs = list(zip(times["a"][1:], times["b"][1:], strict=True))
     ratios = [x / y for x, y in pairs]
@@ -130,11 +133,16 @@ def stopwatch(answer: Any) -> None:
     agree(got, median(ratios), what="The ratio")
 
 
-@exercise("where_time_goes.diagnose", "Whose fault is it?", "hard", 30)
-def diagnose(answer: Any) -> None:
+@exercise(
+    "where_time_goes.diagnose",
+    "Whose fault is it?",
+    "hard",
+    30,
+    [(0.04, 0.003, [2, 4, 8, 16, 32]), (0.1, 0.001, [3, 6, 12])],
+)
+def diagnose(answer: Any, serial: float, exchange: float, ranks: Any) -> None:
     """Give speed-ups made from a serial share and an exchange; both and the best p are asked."""
-    serial, exchange = 0.04, 0.003
-    ranks = np.array([2, 4, 8, 16, 32])
+    ranks = np.array(ranks)
     inverse = serial + (1 - serial) / ranks + exchange * (ranks - 1)
     want = np.array([serial, exchange, math.sqrt((1 - serial) / exchange)])
     got = array(call(answer, ranks, 1 / inverse), "(serial, exchange, best p)", shape=(3,))
@@ -146,7 +154,7 @@ def diagnose(answer: Any) -> None:
     if same(got[:2], np.linalg.lstsq(columns, 1 / inverse - ranks)[0]):
         hint = "The model is about times. A speed-up is one over a time."
         raise Mistake("speedup-not-inverted", hint)
-    extra = np.stack([np.ones(5), ranks - 1.0], axis=1)
+    extra = np.stack([np.ones(len(ranks)), ranks - 1.0], axis=1)
     if same(got[:2], np.linalg.lstsq(extra, inverse - 1 / ranks)[0]):
         hint = "On one rank the serial part is in the time T(1) = 1 already:"
         raise Mistake("serial-part-twice", f"{hint} s comes with (1 - 1/p).")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.parallel.channels.hierarchical import Hierarchical
-from course_lib.parallel.channels.shared_memory import SharedMemory
+from course_lib.parallel.channels.shared_memory import WITHOUT, SharedMemory
 from course_lib.parallel.collectives import all_gather_object
 from course_lib.parallel.comm import Comm, Counters
-from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.errors import NoSharedMemory
 from course_lib.registry import lookup
 
 CHANNELS = ("auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl")
@@ -40,7 +41,8 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
     base : Comm
         The communicator below: all ranks can talk over it already.
     channel : {"auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl"}
-        ``"dask"`` is the communicator below itself, whatever it is.
+        ``"dask"`` is the communicator below itself, whatever it is. ``"auto"`` does with messages,
+        and warns, where there is too little shared memory; by its name, that is an error.
     host : str, optional
         Where this rank runs; by default :func:`host_name`.
 
@@ -61,14 +63,17 @@ def connected(base: Comm, channel: str = "auto", *, host: str | None = None) -> 
     hosts: list[str] = []
     if chosen in ("auto", "hierarchical"):
         hosts = all_gather_object(base, host or host_name())
-    over: Any = None
-    if channel != "auto":
-        over = _make(base, chosen, hosts)
-    elif (chosen := choose(hosts)) != "dask":
+    if channel == "auto" and (chosen := choose(hosts)) == "dask":
+        yield base
+        return
+    try:
+        over = _make(base, chosen, hosts, must=channel != "auto")
+    except NoSharedMemory as error:
+        if channel != "auto":
+            raise
         # The same on all ranks: none of them can, if one can not.
-        with suppress(ParallelError):
-            over = _make(base, chosen, hosts)
-    if over is None:
+        if base.rank == 0:
+            warnings.warn(f"{error} {WITHOUT}", RuntimeWarning, stacklevel=2)
         yield base
         return
     try:
@@ -120,11 +125,11 @@ def host_name() -> str:
     return " ".join(parts)
 
 
-def _make(base: Comm, channel: str, hosts: Sequence[str]) -> Any:
+def _make(base: Comm, channel: str, hosts: Sequence[str], *, must: bool) -> Any:
     if channel == "shared_memory":
-        return SharedMemory(base)
+        return SharedMemory(base, must=must)
     if channel == "hierarchical":
-        return Hierarchical(base, hosts)
+        return Hierarchical(base, hosts, must=must)
     from course_lib.parallel.channels.torch_comm import TorchComm
 
     return TorchComm(base, backend=channel)

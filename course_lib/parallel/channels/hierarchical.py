@@ -15,7 +15,7 @@ from course_lib.arrays import Array
 from course_lib.parallel.channels.shared_memory import SharedMemory
 from course_lib.parallel.collectives import ALL_REDUCE, all_agree
 from course_lib.parallel.comm import Comm, Layered, Reduces, SubComm
-from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.errors import NoSharedMemory
 from course_lib.registry import lookup
 
 
@@ -33,12 +33,14 @@ class Hierarchical(Layered, Reduces):
         The host of each rank, the same on every rank.
     algorithm : {"ordered", "tree", "ring", "recursive_doubling"}
         How the leaders add.
+    must : bool
+        See :class:`SharedMemory`.
 
     Raises
     ------
     ValueError
         If there are not as many hosts as ranks, or the algorithm is not known.
-    ParallelError
+    NoSharedMemory
         If ranks of one host can not share memory.
 
     References
@@ -57,7 +59,9 @@ class Hierarchical(Layered, Reduces):
     [6, 6, 6, 6]
     """
 
-    def __init__(self, base: Comm, hosts: Sequence[str], algorithm: str = "ordered") -> None:
+    def __init__(
+        self, base: Comm, hosts: Sequence[str], algorithm: str = "ordered", *, must: bool = True
+    ) -> None:
         super().__init__(base)
         if len(hosts) != base.size:
             raise ValueError(
@@ -67,13 +71,13 @@ class Hierarchical(Layered, Reduces):
         own = [rank for rank, host in enumerate(hosts) if host == hosts[base.rank]]
         leaders = sorted({list(hosts).index(host) for host in hosts})
         self._leaders = SubComm(base, leaders, "leaders") if base.rank in leaders else None
-        problem: ParallelError | None = None
+        problem: NoSharedMemory | None = None
         try:
-            self._local = SharedMemory(SubComm(base, own, "host"))
-        except ParallelError as error:
+            self._local = SharedMemory(SubComm(base, own, "host"), must=must)
+        except NoSharedMemory as error:
             problem = error
         if not all_agree(base, problem is None):
-            raise problem or ParallelError(
+            raise problem or NoSharedMemory(
                 f"rank {base.rank}: the ranks of another host can not share memory, so none use "
                 "it; choose another channel, such as comm='dask'.",
                 rank=base.rank,

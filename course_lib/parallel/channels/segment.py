@@ -17,11 +17,12 @@ import errno
 import mmap
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from course_lib.parallel.collectives import all_agree, broadcast_object
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.errors import ParallelError
+from course_lib.parallel.errors import NoSharedMemory
 
 _REGION = 1 << 38  # 256 GiB of file offsets, not of memory
 
@@ -43,7 +44,7 @@ class Segment:
             if comm.rank == 0:
                 try:
                     place = self._create(control)
-                except (OSError, ParallelError) as error:
+                except (OSError, NoSharedMemory) as error:
                     problem = str(error)
             place = broadcast_object(comm, place)
             if comm.rank > 0:
@@ -56,7 +57,7 @@ class Segment:
             self._forget_name()
         if not opened:
             self.close()
-            raise ParallelError(
+            raise NoSharedMemory(
                 f"rank {comm.rank}: the ranks can not share memory"
                 + (f" ({problem})" if problem else ": another rank could not open it")
                 + "; they must run on one host, in one container, as one user. Choose another "
@@ -72,8 +73,8 @@ class Segment:
         The number, because in another container the path would name another file.
         """
         without_name: int = getattr(os, "O_TMPFILE", 0)  # Linux has it
-        if without_name and os.path.isdir("/dev/shm"):
-            self._fd = os.open("/dev/shm", os.O_RDWR | without_name, 0o600)
+        if without_name and os.path.isdir("/dev/shm"):  # nosec B108 # the file has no name
+            self._fd = os.open("/dev/shm", os.O_RDWR | without_name, 0o600)  # nosec B108
             path = f"/proc/{os.getpid()}/fd/{self._fd}"
         else:
             self._fd, path = tempfile.mkstemp(prefix="course-lib-")
@@ -127,16 +128,24 @@ class Segment:
                 chunk = _ZEROS[: nbytes - written]
                 written += os.pwrite(self._fd, chunk, offset + written)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            if written:
+                self._give_back(offset, written)
             left = os.fstatvfs(self._fd)
-            raise ParallelError(
+            raise NoSharedMemory(
                 f"rank {self._rank} needs {nbytes} bytes of memory that the ranks share, but "
                 f"{_directory()} has only {left.f_bavail * left.f_frsize} left. Enlarge it (in "
                 "Docker: --shm-size=1g), or choose another channel, such as comm='dask'.",
                 rank=self._rank,
             ) from error
 
+    def _give_back(self, offset: int, nbytes: int) -> None:
+        """Free what was written before the memory ran out: others may do with less."""
+        with suppress(OSError, AttributeError):  # Linux can do it
+            mmap.mmap(self._fd, nbytes, offset=offset).madvise(mmap.MADV_REMOVE)
+
 
 def _directory() -> str:
-    return "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
+    shared = "/dev/shm"  # nosec B108 # named in a sentence
+    return shared if os.path.isdir(shared) else tempfile.gettempdir()

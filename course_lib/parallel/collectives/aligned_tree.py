@@ -87,7 +87,9 @@ class AlignedTree:
             )
             self._clock.lap("communication")
         elif left != right and right == self._comm.rank:
+            self._clock.lap("compute")
             self._comm.send(left, "virtual shards", self._sums[level + 1])
+            self._clock.lap("communication")
 
 
 def tree_sum(parts: Sequence[Array]) -> Array:

@@ -49,7 +49,8 @@ def all_reduce(comm: Comm, array: Array, algorithm: str = "auto") -> Array:
     Raises
     ------
     ValueError
-        If a rank passed another shape or dtype, or the algorithm is not known.
+        If a rank passed another size or dtype, or the algorithm is not known. Where whole arrays
+        are sent (not in a ring, nor in shared memory), shapes are compared too.
 
     References
     ----------

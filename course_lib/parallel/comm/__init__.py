@@ -14,9 +14,9 @@ Others lie over one of these, leave single messages to it, and add arrays in a f
 - :class:`TorchComm`: PyTorch's process groups, gloo or nccl;
 - :class:`Hierarchical`: shared memory inside each host, one rank per host between hosts.
 
-The rules that every channel keeps: messages from one rank with one tag arrive in the order sent;
-when ``send`` returns, the sender may overwrite its array; what ``recv`` returns belongs to the
-receiver; no wait is without end.
+The rules that every channel keeps: messages from one rank with one tag arrive in the order sent,
+each once, or the wait for the one that is missing is in vain; when ``send`` returns, the sender may
+overwrite its array; what ``recv`` returns belongs to the receiver; no wait is without end.
 
 Chapter: data parallelism.
 """

@@ -11,6 +11,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -26,7 +27,7 @@ from course_lib.parallel.comm.interface import Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
 from course_lib.parallel.errors import Aborted, CommTimeout, WorkerLost, at_step
 
-DELIVER, ABORT = "course_lib_deliver", "course_lib_abort"
+DELIVER, ABORT, RESULT = "course_lib_deliver", "course_lib_abort", "course_lib_result"
 
 PLUGIN = "course-lib-mailboxes"
 
@@ -48,12 +49,15 @@ class Mailboxes(WorkerPlugin):
         return plugin
 
     def setup(self, worker: Worker) -> None:
-        """Make the worker answer to the two messages of this file."""
+        """Make the worker answer to the three messages of this file."""
         self._lock = threading.Lock()
         self._open: dict[str, Mailbox] = {}
+        self._begun: set[str] = set()
         self._ended: dict[str, str] = {}
+        self._worker = worker
         worker.handlers[DELIVER] = self._deliver
         worker.handlers[ABORT] = self._abort
+        worker.handlers[RESULT] = self._result
 
     def enter(self, generation: str) -> Mailbox:
         """Return the mailbox of a run, or raise Aborted if the run has ended."""
@@ -62,10 +66,15 @@ class Mailboxes(WorkerPlugin):
                 raise Aborted(self._ended[generation])
             return self._open.setdefault(generation, Mailbox())
 
+    def begin(self, generation: str) -> None:
+        """Note that all ranks of a run have started."""
+        self._begun.add(generation)
+
     def leave(self, generation: str, reason: str) -> None:
         """Close the mailbox of a run for good."""
         with self._lock:
             mailbox = self._open.pop(generation, None)
+            self._begun.discard(generation)
             self._ended.setdefault(generation, reason)
             while len(self._ended) > _REMEMBERED:
                 del self._ended[next(iter(self._ended))]
@@ -83,6 +92,12 @@ class Mailboxes(WorkerPlugin):
     async def _abort(self, generation: str, reason: str) -> str:
         self.leave(generation, reason)
         return "OK"
+
+    async def _result(self, generation: str, key: str) -> dict[str, Any]:
+        """Tell whether all ranks have started; and hand over what this one returned, if it has."""
+        if key in self._worker.data:
+            return {"started": True, "result": to_serialize(self._worker.data[key])}
+        return {"started": generation in self._begun}
 
 
 class DaskComm(MailboxComm):
@@ -140,7 +155,7 @@ class DaskComm(MailboxComm):
             reply.cancel()
         if not done:
             raise CommTimeout(
-                f"rank {self.rank} could not hand {tag!r} to rank {dst} on {address} within "
+                f"rank {self.rank} could not hand {tag} to rank {dst} on {address} within "
                 f"{self.timeout:g} s{at_step(self.step)}: its worker does not answer.",
                 rank=dst,
                 worker=address,
@@ -151,7 +166,7 @@ class DaskComm(MailboxComm):
         except OSError as error:
             raise WorkerLost(
                 f"rank {self.rank} lost the connection to rank {dst} on {address} while sending "
-                f"{tag!r}{at_step(self.step)}: {error}",
+                f"{tag}{at_step(self.step)}: {error}",
                 rank=dst,
                 worker=address,
                 step=self.step,
@@ -165,7 +180,14 @@ class DaskComm(MailboxComm):
 
     def report(self, message: Mapping[str, Any]) -> None:
         """Hand a small dictionary to the driver, through the scheduler's event log."""
-        self.tell_driver({"report": dict(message)})
+        try:
+            packed = pickle.dumps(dict(message))
+        except Exception as error:
+            raise TypeError(
+                f"rank {self.rank}: a report must be a dictionary of plain values, which can be "
+                f"sent to another process; got {message!r} ({error})."
+            ) from error
+        self.tell_driver({"report": packed})
 
     def tell_driver(self, message: Mapping[str, Any]) -> None:
         """Log an event that the driver of this run listens to."""
@@ -173,6 +195,7 @@ class DaskComm(MailboxComm):
 
     def abort(self, reason: str) -> None:
         """Stop all ranks at their present or next wait."""
+        reason = sendable(reason)
         for peer, address in enumerate(self._addresses):
             if peer != self.rank:
                 self._call(address, ABORT, reason=reason)
@@ -182,3 +205,16 @@ class DaskComm(MailboxComm):
 def topic(generation: str) -> str:
     """Return the name under which the reports of a run are logged."""
     return f"course-lib-{generation}"
+
+
+def unpack(report: bytes) -> dict[str, Any]:
+    """Return the dictionary that a rank has reported."""
+    # Pickled, because what Dask itself can not encode (a file's name that is not UTF-8, a number of
+    # NumPy) breaks the worker's connection, and the scheduler removes the worker.
+    message: dict[str, Any] = pickle.loads(report)  # nosec B301 # from our own ranks
+    return message
+
+
+def sendable(text: str) -> str:
+    """Return a text as Dask can send it: the name of a file in it may be no text at all."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container
 from typing import Any
 
@@ -59,12 +59,12 @@ class Mailbox:
                 del self._messages[source, tag]
             return array
 
-    def first(self, sources: Container[int], tag: Tag, timeout: float) -> int | None:
-        """Wait for a message with this tag from any of the sources; return whose came first."""
+    def first(self, wanted: Callable[[int, Tag], bool], timeout: float) -> int | None:
+        """Wait for a message whose source and tag are wanted; return whose came first."""
 
         def find() -> int | None:
             # A queue is made by its first message and dropped when empty: the oldest stands first.
-            return next((s for s, t in self._messages if t == tag and s in sources), None)
+            return next((source for source, tag in self._messages if wanted(source, tag)), None)
 
         self.wait_until(lambda: find() is not None, timeout)
         with self._changed:
@@ -97,7 +97,12 @@ class Mailbox:
 
 
 class MailboxComm(ABC):
-    """A communicator whose messages wait in mailboxes; channels differ in how they get there."""
+    """A communicator whose messages wait in mailboxes; channels differ in how they get there.
+
+    Messages with the same tag are numbered, and only the next one is taken. If one is lost, the
+    wait for it is in vain; otherwise the one after it would be taken for it, and where shapes agree
+    nobody would notice. One that comes twice is not taken again.
+    """
 
     def __init__(self, rank: int, size: int, mailbox: Mailbox, timeout: float) -> None:
         self.rank = rank
@@ -106,10 +111,15 @@ class MailboxComm(ABC):
         self.step: int | None = None
         self.counters = Counters()
         self._mailbox = mailbox
+        self._sent: Counter[tuple[int, Tag]] = Counter()
+        self._taken: Counter[tuple[int, Tag]] = Counter()
 
     @abstractmethod
     def _deliver(self, dst: int, tag: Tag, array: Array) -> bool:
-        """Get a message into the mailbox of `dst`; False if that rank has left."""
+        """Get a message into the mailbox of `dst`; False if that rank has left.
+
+        The tag has its number behind it.
+        """
 
     def send(self, dst: int, tag: Tag, array: Array) -> None:
         """See :meth:`Comm.send <course_lib.parallel.comm.Comm.send>`."""
@@ -121,8 +131,9 @@ class MailboxComm(ABC):
                 f"tag {tag!r}; send the numbers in it as arrays."
             )
         self.check()  # an aborted rank must not go on sending
-        if not self._deliver(dst, tag, array):
+        if not self._deliver(dst, _numbered(tag, self._sent[dst, tag]), array):
             raise left(f"rank {self.rank} sent {tag!r} to", dst, self.step)
+        self._sent[dst, tag] += 1
         self.counters.messages += 1
         self.counters.bytes += array.nbytes
 
@@ -131,10 +142,11 @@ class MailboxComm(ABC):
         self._check_peer(src, "receive from")
         timeout = self.timeout if timeout is None else timeout
         start = time.perf_counter()
-        array = self._mailbox.take(src, tag, timeout)
+        array = self._mailbox.take(src, _numbered(tag, self._taken[src, tag]), timeout)
         self.counters.waiting += time.perf_counter() - start
         if array is None:
             raise self._in_vain(tag, timeout, f"rank {src}", src)
+        self._taken[src, tag] += 1
         return array
 
     def recv_any(
@@ -143,7 +155,10 @@ class MailboxComm(ABC):
         """See :meth:`Comm.recv_any <course_lib.parallel.comm.Comm.recv_any>`."""
         timeout = self.timeout if timeout is None else timeout
         start = time.perf_counter()
-        source = self._mailbox.first(sources, tag, timeout)
+        source = self._mailbox.first(
+            lambda src, found: src in sources and found == _numbered(tag, self._taken[src, tag]),
+            timeout,
+        )
         self.counters.waiting += time.perf_counter() - start
         if source is None:
             raise self._in_vain(tag, timeout, "a peer")
@@ -167,3 +182,7 @@ class MailboxComm(ABC):
                 f"rank {self.rank} of {self.size} cannot {what} rank {peer}: expected another "
                 f"rank in 0..{self.size - 1}."
             )
+
+
+def _numbered(tag: Tag, number: int) -> str:
+    return f"{tag!r} no. {number}"

@@ -16,7 +16,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from course_lib.parallel.errors import Aborted, ParallelError, PeerLeft, RankFailed, WorkerLost
+from course_lib.checkpoint import CheckpointError
+from course_lib.parallel.errors import (
+    Aborted,
+    CheckpointFailed,
+    ParallelError,
+    PeerLeft,
+    RankFailed,
+    WorkerLost,
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,14 @@ class Outcome:
         if self.error is None:
             return self
         text = "".join(traceback.format_exception(self.error))
+        # Tracebacks hold all that the rank had in its hands, and Dask's survive pickling.
+        chain: BaseException | None = self.error
+        while chain is not None:
+            chain.__traceback__ = None
+            chain = chain.__cause__ or chain.__context__
         error: BaseException = self.error
         try:
-            error = pickle.loads(pickle.dumps(error))
+            error = pickle.loads(pickle.dumps(error))  # nosec B301 # our own, just pickled
             error.add_note(f"On rank {self.rank}, worker {self.worker}:\n{text}")
         except Exception:
             error = RuntimeError(f"{type(self.error).__name__}: {self.error}\n{text}")
@@ -70,12 +83,13 @@ def first_cause(outcomes: Sequence[Outcome]) -> ParallelError | None:
     if isinstance(error, ParallelError):
         return error
     where = "" if first.worker is None else f" on worker {first.worker}"
-    when = "" if first.step is None else f" in step {first.step}"
-    cause = RankFailed(
-        f"rank {first.rank}{where} failed{when}: {type(error).__name__}: {error}",
-        rank=first.rank,
-        worker=first.worker,
-        step=first.step,
+    when = "" if first.step is None or first.step < 0 else f" in step {first.step}"
+    kind: type[ParallelError] = RankFailed
+    text = f"failed{when}: {type(error).__name__}: {error}"
+    if isinstance(error, CheckpointError):  # a sentence about a folder, not about the program
+        kind, text = CheckpointFailed, f"stopped{when}: {error}"
+    cause = kind(
+        f"rank {first.rank}{where} {text}", rank=first.rank, worker=first.worker, step=first.step
     )
     cause.__cause__ = error
     return cause

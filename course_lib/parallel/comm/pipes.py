@@ -9,6 +9,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import struct
 import threading
@@ -33,8 +34,9 @@ class Pipes(MailboxComm):
         self._peers = dict(peers)
         self._driver = driver
         self._left: set[int] = set()
+        self._telling = threading.Lock()
         for pipe in peers.values():
-            _limit_sending(pipe, timeout)
+            limit(pipe, socket.SO_SNDTIMEO, timeout)
         for listen, source in [(self._hear_driver, -1), *((self._hear, peer) for peer in peers)]:
             threading.Thread(target=listen, args=(source,), daemon=True).start()
 
@@ -45,7 +47,7 @@ class Pipes(MailboxComm):
             self._peers[dst].send((tag, array))
         except BlockingIOError:
             raise CommTimeout(
-                f"rank {self.rank} could not hand {tag!r} to rank {dst} within "
+                f"rank {self.rank} could not hand {tag} to rank {dst} within "
                 f"{self.timeout:g} s{at_step(self.step)}: its process does not read.",
                 rank=dst,
                 step=self.step,
@@ -56,12 +58,21 @@ class Pipes(MailboxComm):
 
     def report(self, message: Mapping[str, Any]) -> None:
         """Hand a small dictionary to whoever started the ranks."""
-        self._driver.send(("report", dict(message)))
+        self.tell("report", dict(message))
 
     def abort(self, reason: str) -> None:
         """Stop all ranks at their present or next wait."""
         self._mailbox.abort(reason)
-        self._driver.send(("abort", reason))
+        self.tell("abort", reason)
+
+    def tell(self, kind: str, content: Any = None) -> None:
+        """Send something to whoever started the ranks."""
+        self.tell_bytes(pickle.dumps((kind, content)))
+
+    def tell_bytes(self, message: bytes) -> None:
+        """Send what :meth:`tell` would, pickled already."""
+        with self._telling:  # this rank's own thread, and the one that answers for it
+            self._driver.send_bytes(message)
 
     def leave(self) -> None:
         """Accept no more messages; those sent before still arrive."""
@@ -79,16 +90,18 @@ class Pipes(MailboxComm):
 
     def _hear_driver(self, _: int) -> None:
         try:
-            self._mailbox.abort(self._driver.recv())
+            while (reason := self._driver.recv()) is None:
+                self.tell("alive")  # the driver has not heard of this rank for long
+            self._mailbox.abort(reason)
         except (EOFError, OSError):
             self._mailbox.abort("the process that started the ranks is gone")
 
 
-def _limit_sending(pipe: Connection, seconds: float) -> None:
-    """Let a send fail when the other end does not read for so long: a stopped process."""
-    limit = struct.pack("@ll", int(seconds), int(1e6 * (seconds % 1)))
+def limit(pipe: Connection, option: int, seconds: float) -> None:
+    """Let a send, or a receive, fail when the other end is still for so long: a stopped process."""
+    value = struct.pack("@ll", int(seconds), int(1e6 * (seconds % 1)))
     with _socket(pipe) as end:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        end.setsockopt(socket.SOL_SOCKET, option, value)
 
 
 def _socket(pipe: Connection) -> socket.socket:

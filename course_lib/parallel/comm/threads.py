@@ -19,6 +19,7 @@ from course_lib.arrays import Array, check_integer
 from course_lib.parallel.comm.interface import Comm, Report, Tag
 from course_lib.parallel.comm.mailbox import Mailbox, MailboxComm
 from course_lib.parallel.comm.outcome import GRACE, Outcome, Supervisor
+from course_lib.parallel.doors import check_timeout
 from course_lib.parallel.faults import Courier, Faults, RankFaults
 
 T = TypeVar("T")
@@ -112,6 +113,7 @@ def run_threads(
     [array([6.]), array([6.]), array([6.])]
     """
     check_integer(size, where="run_threads", name="size", at_least=1)
+    timeout = check_timeout(timeout, where="run_threads")
     events: queue.SimpleQueue[Outcome | Mapping[str, Any]] = queue.SimpleQueue()
     mailboxes = [Mailbox() for _ in range(size)]
 

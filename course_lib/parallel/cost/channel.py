@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, check_integer, check_number, check_numbers, shown
 from course_lib.registry import lookup
 
 
@@ -59,9 +59,8 @@ class AlphaBeta:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ValueError(f"AlphaBeta: {name} must be a finite number >= 0, got {value!r}.")
+            value = check_number(getattr(self, name), where="AlphaBeta", name=name, at_least=0)
+            object.__setattr__(self, name, value)
 
     def message(self, n: float) -> float:
         """Return the seconds that one message of n bytes takes."""
@@ -80,7 +79,7 @@ class AlphaBeta:
 
         .. math:: (p - 1)\, \alpha + \frac{p - 1}{p}\, \beta n
         """
-        _check_ranks(p)
+        p = _check_ranks(p)
         return self._chain(p - 1, (p - 1) / p, n)
 
     def all_gather(self, p: int, n: float) -> float:
@@ -125,14 +124,14 @@ class AlphaBeta:
         >>> AlphaBeta(alpha=50e-6, beta=0.8e-9).crossover(8)  # 10 Gbit/s
         550000.0
         """
-        rounds, each = CHAINS["recursive_doubling"](_check_ranks(p))
+        p = _check_ranks(p)
+        rounds, each = CHAINS["recursive_doubling"](p)
         messages, volume = CHAINS["ring"](p)
         saved = (each - volume) * self.beta
         return (messages - rounds) * self.alpha / saved if saved > 0 else math.inf
 
     def _chain(self, messages: int, volume: float, n: float) -> float:
-        if not 0 <= n < math.inf:
-            raise ValueError(f"AlphaBeta: n must be a number of bytes >= 0, got {n!r}.")
+        n = check_number(n, where="AlphaBeta", name="n (bytes)", at_least=0)
         return messages * self.alpha + volume * n * self.beta
 
 
@@ -221,7 +220,8 @@ def traffic(p: int, n: float, algorithm: str = "ordered") -> list[Traffic]:
     >>> [rank.bytes for rank in traffic(4, 800, "ring")]  # all alike: 2 (p - 1) / p of the array
     [1200.0, 1200.0, 1200.0, 1200.0]
     """
-    check_integer(p, where="traffic", name="p", at_least=1)
+    p = check_integer(p, where="traffic", name="p", at_least=1)
+    n = check_number(n, where="traffic", name="n (bytes)", at_least=0)
     count = lookup("all_reduce algorithm", algorithm, _MESSAGES)
     part = n / p if algorithm == "ring" else n
     return [Traffic(m, m * part) for m in (count(rank, p) for rank in range(p))]
@@ -297,7 +297,7 @@ def _check_ranks(p: int) -> int:
 
 
 def _measured(measurements: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
-    table = np.asarray(measurements, dtype=float)
+    table = check_numbers(measurements, where="fit_alpha_beta", name="measurements").astype(float)
     if table.ndim != 2 or table.shape[1] != 2:
         raise ValueError(
             "fit_alpha_beta: measurements must be pairs (bytes, seconds), got an array of shape "
@@ -306,11 +306,13 @@ def _measured(measurements: Sequence[tuple[float, float]]) -> tuple[Array, Array
     sizes, times = table.T
     if not (np.isfinite(table).all() and (sizes >= 0).all() and (times > 0).all()):
         raise ValueError(
-            "fit_alpha_beta: sizes must be >= 0 and times > 0, all finite; a time of 0 means that "
-            "the clock is too coarse: time many messages together."
+            "fit_alpha_beta: measurements must hold sizes >= 0 and times > 0, all finite, got "
+            f"{shown(table.tolist())}; a time of 0 means that the clock is too coarse: time many "
+            "messages together."
         )
     if len(set(sizes.tolist())) < 2:
         raise ValueError(
-            "fit_alpha_beta: one size cannot tell latency from bandwidth; measure at least two."
+            "fit_alpha_beta: measurements must be of at least two sizes, got "
+            f"{shown(table.tolist())}; one size cannot tell latency from bandwidth."
         )
     return sizes, times

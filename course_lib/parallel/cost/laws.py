@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import check_dtype, check_integer, check_number
 
 
 def amdahl(serial_fraction: float, p: int) -> float:
@@ -42,7 +42,7 @@ def amdahl(serial_fraction: float, p: int) -> float:
     >>> [round(amdahl(0.1, p), 2) for p in (1, 2, 10, 1000)]
     [1.0, 1.82, 5.26, 9.91]
     """
-    _check_fraction(serial_fraction, p, "amdahl")
+    serial_fraction, p = _fraction(serial_fraction, p, "amdahl")
     return 1 / (serial_fraction + (1 - serial_fraction) / p)
 
 
@@ -67,7 +67,7 @@ def gustafson(serial_fraction: float, p: int) -> float:
     >>> [round(gustafson(0.1, p), 2) for p in (1, 2, 10, 1000)]
     [1.0, 1.9, 9.1, 900.1]
     """
-    _check_fraction(serial_fraction, p, "gustafson")
+    serial_fraction, p = _fraction(serial_fraction, p, "gustafson")
     return serial_fraction + (1 - serial_fraction) * p
 
 
@@ -102,8 +102,7 @@ def karp_flatt(speedup: float, workers: int) -> float:
     [0.099, 0.1, 0.1]
     """
     p = check_integer(workers, where="karp_flatt", name="workers", at_least=2)
-    if not 0 < speedup < math.inf:
-        raise ValueError(f"karp_flatt: speedup must be a finite number > 0, got {speedup!r}.")
+    speedup = check_number(speedup, where="karp_flatt", name="speedup", above=0)
     return (1 / speedup - 1 / p) / (1 - 1 / p)
 
 
@@ -167,11 +166,12 @@ def zero_memory(
     """
     where = "zero_memory"
     n = check_integer(n_params, where=where, name="n_params", at_least=1)
-    check_integer(p, where=where, name="p", at_least=1)
+    p = check_integer(p, where=where, name="p", at_least=1)
     vectors = check_integer(optimizer_vectors, where=where, name="optimizer_vectors", at_least=0)
-    if stage not in (0, 1, 2, 3):
-        raise ValueError(f"{where}: stage must be 0, 1, 2 or 3, got {stage!r}.")
-    size = 2 if dtype is None else np.dtype(dtype).itemsize
+    stage = check_integer(stage, where=where, name="stage", at_least=0)
+    if stage > 3:
+        raise ValueError(f"{where}: stage must be 0, 1, 2 or 3, got {stage}.")
+    size = 2 if dtype is None else check_dtype(dtype, where=where).itemsize
     kept = 4 * (vectors + 1) if dtype is None else size * vectors
     part = -(-n // p)
     parameters, gradients, state = (part if stage >= from_ else n for from_ in (3, 2, 1))
@@ -251,18 +251,13 @@ def checkpoint_interval(checkpoint_seconds: float, mtbf_seconds: float) -> float
     -----
     Chapter: when workers die.
     """
-    for name, value in (("checkpoint_seconds", checkpoint_seconds), ("mtbf_seconds", mtbf_seconds)):
-        if not 0 < value < math.inf:
-            raise ValueError(
-                f"checkpoint_interval: {name} must be a finite number > 0, got {value!r}."
-            )
+    where = "checkpoint_interval"
+    check_number(checkpoint_seconds, where=where, name="checkpoint_seconds", above=0)
+    check_number(mtbf_seconds, where=where, name="mtbf_seconds", above=0)
     return math.sqrt(2 * checkpoint_seconds * mtbf_seconds)
 
 
-def _check_fraction(serial_fraction: float, p: int, where: str) -> None:
-    check_integer(p, where=where, name="p", at_least=1)
-    if not 0 <= serial_fraction <= 1:
-        raise ValueError(
-            f"{where}: serial_fraction is the serial share of the time, between 0 and 1; "
-            f"got {serial_fraction!r}."
-        )
+def _fraction(serial_fraction: float, p: int, where: str) -> tuple[float, int]:
+    name = "serial_fraction"
+    share = check_number(serial_fraction, where=where, name=name, at_least=0, at_most=1)
+    return share, check_integer(p, where=where, name="p", at_least=1)

@@ -5,13 +5,12 @@ Chapter: collectives.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import check_dtype, check_instance, check_integer, check_number
 from course_lib.parallel.cost.channel import AlphaBeta
 from course_lib.registry import lookup
 
@@ -102,20 +101,21 @@ def predict_step(
     8 ranks: 40.5 ms, 2.47 times as fast
     """
     where = "predict_step"
-    check_integer(p, where=where, name="p", at_least=1)
-    check_integer(n_params, where=where, name="n_params", at_least=1)
-    if not 0 < compute_seconds < math.inf:
-        raise ValueError(f"{where}: compute_seconds must be > 0, got {compute_seconds!r}.")
-    if not 0 <= repeated_seconds <= compute_seconds:
-        raise ValueError(
-            f"{where}: repeated_seconds is a part of compute_seconds, so it must lie between 0 "
-            f"and {compute_seconds!r}, got {repeated_seconds!r}."
-        )
+    p = check_integer(p, where=where, name="p", at_least=1)
+    n_params = check_integer(n_params, where=where, name="n_params", at_least=1)
+    check_instance(channel, AlphaBeta, where=where, name="channel")
+    compute_seconds = check_number(compute_seconds, where=where, name="compute_seconds", above=0)
+    repeated_seconds = check_number(
+        repeated_seconds, where=where, name="repeated_seconds (a part of compute_seconds)",
+        at_least=0, at_most=compute_seconds,
+    )  # fmt: skip
     shared = compute_seconds - repeated_seconds
     work, compute = lookup(
         "scaling",
         scaling,
         {"strong": (1, shared / p + repeated_seconds), "weak": (p, compute_seconds)},
     )
-    communication = channel.all_reduce(p, n_params * np.dtype(dtype).itemsize, algorithm)
+    communication = channel.all_reduce(
+        p, n_params * check_dtype(dtype, where=where).itemsize, algorithm
+    )
     return StepCost(p, compute, communication, work * compute_seconds / (compute + communication))

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from course_lib.parallel.launch.cluster import connect
     from course_lib.parallel.launch.processes import run_processes
     from course_lib.parallel.launch.ranks import Relauncher, gang, launch
-    from course_lib.parallel.launch.restarts import run_with_restarts
+    from course_lib.parallel.launch.restarts import interruptible, run_with_restarts
 
-__all__ = ["Relauncher", "connect", "gang", "launch", "run_processes", "run_with_restarts"]
+__all__ = [
+    "Relauncher",
+    "connect",
+    "gang",
+    "interruptible",
+    "launch",
+    "run_processes",
+    "run_with_restarts",
+]
 
 __getattr__ = on_demand(__name__, {
     "Relauncher": "ranks", "connect": "cluster", "gang": "ranks", "launch": "ranks",
-    "run_processes": "processes", "run_with_restarts": "restarts",
+    "run_processes": "processes", "run_with_restarts": "restarts", "interruptible": "restarts",
 })  # fmt: skip

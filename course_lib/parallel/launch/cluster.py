@@ -12,44 +12,26 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import queue
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from dask import config
-from distributed import Client, LocalCluster, Security, get_worker
+from distributed import Client, LocalCluster, get_worker
 from distributed.system import MEMORY_LIMIT
+from distributed.utils import LoopRunner
 
+from course_lib.parallel.doors import check_timeout
 from course_lib.parallel.errors import ClusterUnreachable, ParallelError
-
-T = TypeVar("T")
-
-GUARD = (
-    "The main script starts worker processes, and each of them runs the script again to learn its "
-    "functions. Put the part that starts the training under\n\n"
-    '    if __name__ == "__main__":\n        main()\n\n'
-    "so that only the first process runs it."
+from course_lib.parallel.launch.client import LimitedClient, opened, quiet
+from course_lib.parallel.launch.spawning import (
+    GUARD,
+    check_can_start,
+    interrupts_held,
+    known_start_method,
 )
-"""What to do about a script that starts itself again."""
 
-
-def check_main_script() -> None:
-    """Raise if the worker processes would run the training again instead of starting.
-
-    A new process imports the main script first. While it does, the standard library has marked
-    it as inheriting; starting further processes from there would go on for ever.
-    """
-    inheriting = getattr(multiprocessing.current_process(), "_inheriting", False)
-    script = getattr(sys.modules["__main__"], "__file__", None)  # a notebook has none
-    text = ""
-    with contextlib.suppress(OSError, TypeError):
-        text = Path(script or "").read_text(encoding="utf-8", errors="ignore")
-    if inheriting or (text and "__main__" not in text):
-        raise ParallelError(GUARD)
+# Seconds; a worker that does not hear is killed long before.
+_CLOSING = 60.0
 
 
 def refuse_inside_task() -> None:
@@ -65,7 +47,9 @@ def refuse_inside_task() -> None:
 
 
 @contextlib.contextmanager
-def connect(client: Client | str | None, *, workers: int, timeout: float) -> Iterator[Client]:
+def connect(
+    client: Client | str | None, *, workers: int, timeout: float
+) -> Iterator[LimitedClient]:
     """Open a client of our own, and close it, and the private cluster if any, at the end.
 
     Not the one given: events arrive per client and topic, and the user may listen too. The address
@@ -73,31 +57,33 @@ def connect(client: Client | str | None, *, workers: int, timeout: float) -> Ite
     configuration; None is a private cluster of this machine, with so many workers.
     """
     refuse_inside_task()
-    if client is None:
-        with _private_cluster(workers) as cluster, _open(cluster, None, timeout) as own:
-            yield own
-    elif isinstance(client, str):
-        _check_certificates(client)
-        with _open(client, None, timeout) as own:
-            yield own
-    elif isinstance(client, Client):
-        if client.asynchronous:
+    timeout = check_timeout(timeout, where="connect")
+    address: Any = client
+    security = None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(quiet())
+        if client is None:
+            address = stack.enter_context(_private_cluster(workers))
+        elif isinstance(client, str):
+            _check_certificates(client)
+        elif isinstance(client, Client):
+            if client.asynchronous:
+                raise TypeError(
+                    "client must not be asynchronous: the run would block the event loop that it "
+                    "lives in. Open one with Client(...) without asynchronous=True."
+                )
+            # One that has lost its scheduler is "connecting"; so can we, for as long.
+            if client.scheduler is None or client.status not in ("running", "connecting"):
+                raise ClusterUnreachable(
+                    f"the client given is not connected (status {client.status!r}); open a new one."
+                )
+            address, security = str(client.scheduler.address), client.security
+        else:
             raise TypeError(
-                "client must not be asynchronous: the run would block the event loop that it "
-                "lives in. Open one with Client(...) without asynchronous=True."
+                "client must be a distributed.Client, the address of a scheduler, or None for a "
+                f"private cluster; got {type(client).__name__}."
             )
-        if client.scheduler is None or client.status != "running":
-            raise ClusterUnreachable(
-                f"the client given is not connected (status {client.status!r}); open a new one."
-            )
-        address = str(client.scheduler.address)
-        with _open(address, client.security, timeout) as own:
-            yield own
-    else:
-        raise TypeError(
-            "client must be a distributed.Client, the address of a scheduler, or None for a "
-            f"private cluster; got {type(client).__name__}."
-        )
+        yield stack.enter_context(opened(address, security, timeout))
 
 
 def _check_certificates(address: str) -> None:
@@ -111,65 +97,42 @@ def _check_certificates(address: str) -> None:
         )
 
 
-def within(seconds: float, call: Callable[[], T], late: str = "") -> T:
-    """Return what a call returns, or raise TimeoutError; for calls of Dask that have no limit."""
-    made: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
+# What Dask's processes need of them, each.
+_SEMAPHORES = 8
 
-    def run() -> None:
-        try:
-            made.put(call())
-        except Exception as error:
-            made.put(error)
 
-    threading.Thread(target=run, daemon=True).start()
+def _check_semaphores(workers: int) -> None:
+    """Raise if there is no room for them: Dask would only say that a process did not start."""
+    context = multiprocessing.get_context("spawn")
     try:
-        result = made.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(late) from None
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-@contextlib.contextmanager
-def _open(
-    address: str | LocalCluster, security: Security | None, timeout: float
-) -> Iterator[Client]:
-    # set_as_default=False: the user's dask.compute() must not come to this client.
-    make = partial(_Client, address, security=security, timeout=timeout, set_as_default=False)
-    silent = f"it accepts connections, but did not answer within {timeout:g} s"
-    try:
-        # Dask's own timeout does not cover a server that accepts and then says nothing, such as
-        # the dashboard: its port is next to the scheduler's, and easily mistaken.
-        client = within(timeout + 1.0, make, silent)
-    except Exception as error:
-        raise ClusterUnreachable(
-            f"no Dask scheduler could be reached at {address!r}: {error}. Expected an address "
-            "such as tcp://127.0.0.1:8786 (not the dashboard's); start one with `dask scheduler`, "
-            "or leave out client= for a private cluster."
+        _ = [context.Lock() for _ in range(_SEMAPHORES * workers)]
+    except OSError as error:
+        raise ParallelError(
+            f"the {workers} worker processes can not be started: each needs {_SEMAPHORES} "
+            f"semaphores, which Linux keeps in /dev/shm, and they can not be made ({error}). Free "
+            "or enlarge /dev/shm (in Docker: --shm-size=1g), or mount it so that it can be "
+            "written; threads, comm='inprocess', do without."
         ) from error
-    with client:
-        yield client
-
-
-class _Client(Client):
-    """A client that is closed at once if it can not connect."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        except BaseException:
-            # Python would do it at its end, in vain without the event loop, and print a traceback.
-            with contextlib.suppress(Exception):
-                self.close(timeout=1.0)  # type: ignore[no-untyped-call]
-            self.status = "closed"
-            raise
 
 
 @contextlib.contextmanager
 def _private_cluster(workers: int) -> Iterator[LocalCluster]:
-    check_main_script()
+    check_can_start()
+    _check_semaphores(workers)
     before = dict(os.environ)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(known_start_method())
+        # All worker processes are started by this thread, and by none else.
+        with interrupts_held():
+            runner = LoopRunner()
+            runner.start()
+        stack.callback(runner.stop)
+        cluster = stack.enter_context(_local_cluster(workers, before, runner.loop))
+        yield cluster
+
+
+@contextlib.contextmanager
+def _local_cluster(workers: int, before: Mapping[str, str], loop: Any) -> Iterator[LocalCluster]:
     try:
         cluster = LocalCluster(
             n_workers=workers,
@@ -182,8 +145,9 @@ def _private_cluster(workers: int) -> Iterator[LocalCluster]:
             dashboard_address="127.0.0.1:0",
             # What goes wrong is reported as an exception, once.
             silence_logs=logging.CRITICAL,
+            loop=loop,
         )
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise ParallelError(
             f"the {workers} worker processes did not start ({error}). Most often the reason is "
             f"this. {GUARD}"
@@ -195,9 +159,11 @@ def _private_cluster(workers: int) -> Iterator[LocalCluster]:
     try:
         # Dask gives a lost worker up when another of this name is missing 15 s later: in a run
         # that survives many losses, the second one may just be on its way back.
-        with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}), cluster:
+        with config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}):
             yield cluster
     finally:
+        with contextlib.suppress(TimeoutError):
+            cluster.close(timeout=_CLOSING)
         _restore(before, names)  # a worker that was restarted has left it again
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -21,7 +22,14 @@ from course_lib.parallel.collectives import barrier
 from course_lib.parallel.comm import Comm, Counters, Pipes
 from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.comm.outcome import Outcome, Supervisor
+from course_lib.parallel.comm.pipes import limit
+from course_lib.parallel.comm.warned import Warned, warn_once
+from course_lib.parallel.doors import check_timeout
 from course_lib.parallel.errors import CommTimeout, ParallelError, WorkerLost
+from course_lib.parallel.launch.spawning import check_can_start, interrupts_held, known_start_method
+
+# Seconds; only the system itself, in the middle of an operation, can hold a killed process.
+_KILLED = 10.0
 
 
 def run_processes(
@@ -40,7 +48,8 @@ def run_processes(
         The number of ranks.
     fn : callable
         The program of a rank: a function of a module, because the processes import it from
-        there. A script must do its work under ``if __name__ == "__main__"``.
+        there. A script must do its work under ``if __name__ == "__main__"``. What it warns of, the
+        caller is warned of, once.
     *args, **kwargs
         Sent to each process.
     timeout : float
@@ -72,8 +81,10 @@ def run_processes(
     [True, True]
     """
     check_integer(size, where="run_processes", name="size", at_least=1)
+    timeout = check_timeout(timeout, where="run_processes")
+    check_can_start()
     try:
-        program = pickle.dumps((fn, args, kwargs))
+        program = pickle.dumps((Warned(fn), args, kwargs))
     except Exception as error:
         raise TypeError(
             f"run_processes: {fn!r} or an argument can not be sent to another process ({error}); "
@@ -92,18 +103,21 @@ def run_processes(
             process = context.Process(
                 target=_main, args=(rank, pipes[rank], theirs, timeout, program), daemon=True
             )
-            process.start()
+            with known_start_method(), interrupts_held():
+                process.start()
+            limit(ours, socket.SO_RCVTIMEO, timeout)
             drivers.append(ours)
             processes.append(process)
             # Our copies must go, or nobody would ever see that the other end is closed.
             for pipe in (theirs, *pipes[rank].values()):
                 pipe.close()
-        return _watch(processes, drivers, timeout, on_report)
+        return _watch(processes, drivers, timeout, warn_once(on_report))
     finally:
         for process in processes:
             process.kill()
-            process.join()
-            process.close()
+            process.join(_KILLED)
+            with suppress(ValueError):  # the system still holds it
+                process.close()
 
 
 def _main(
@@ -113,14 +127,14 @@ def _main(
     comm = Pipes(rank, peers, driver, timeout)
     try:
         handshake(comm)
-        driver.send(("started", None))
-        fn, args, kwargs = pickle.loads(program)
+        comm.tell("started")
+        fn, args, kwargs = pickle.loads(program)  # nosec B301 # from our own driver, by a pipe
         outcome = Outcome(rank, value=fn(comm, *args, **kwargs))
         message = pickle.dumps(("outcome", outcome))
     except BaseException as error:
         outcome = Outcome(rank, error=error, step=comm.step, worker=f"process {os.getpid()}")
         message = pickle.dumps(("outcome", outcome.portable()))
-    driver.send_bytes(message)
+    comm.tell_bytes(message)
     comm.leave()
 
 
@@ -145,10 +159,21 @@ def _watch(
     rank_of = {pipe: rank for rank, pipe in enumerate(drivers)}
     ranks = Supervisor(len(processes), stop)
     ranks.limit(timeout)
+    asked: set[int] = set()
     while rank_of:
-        ready = wait(list(rank_of), ranks.left())
+        left = ranks.left()
+        ready = wait(list(rank_of), timeout if left is None else left)
         if not ready and ranks.failed:
             break  # some rank computes on and on; the failure that stopped the others is the news
+        if not ready and left is None:
+            # Nothing was heard for long: a frozen process breaks no connection.
+            for rank in asked:
+                ranks.end(_frozen(rank, timeout))
+            asked = set(rank_of.values()) - ranks.outcomes.keys()
+            for rank in asked:
+                with suppress(OSError):
+                    drivers[rank].send(None)
+            continue
         if not ready:
             raise CommTimeout(
                 f"the {len(processes)} processes did not start within {timeout:g} s; on a machine "
@@ -158,8 +183,11 @@ def _watch(
             rank = rank_of[pipe]  # type: ignore[index]
             try:
                 kind, content = drivers[rank].recv()
+            except BlockingIOError:  # it stopped in the middle of a message
+                kind, content = "outcome", _frozen(rank, timeout)
             except (EOFError, OSError):
                 kind, content = "outcome", _lost(rank, processes[rank])
+            asked.discard(rank)
             if kind == "outcome":
                 ranks.end(content)
                 del rank_of[pipe]  # type: ignore[arg-type]
@@ -170,6 +198,15 @@ def _watch(
             elif kind == "report" and on_report is not None:
                 on_report(content)
     return ranks.values()
+
+
+def _frozen(rank: int, timeout: float) -> Outcome:
+    error = CommTimeout(
+        f"the process of rank {rank} did not answer for {timeout:g} s: it is stopped, or has no "
+        "time to run.",
+        rank=rank,
+    )
+    return Outcome(rank, error=error)
 
 
 def _lost(rank: int, process: BaseProcess) -> Outcome:

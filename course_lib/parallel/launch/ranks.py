@@ -21,18 +21,16 @@ from distributed import Client
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.comm.interface import Report
+from course_lib.parallel.comm.warned import Warned, warn_once
+from course_lib.parallel.doors import check_timeout
 from course_lib.parallel.errors import MoreWorkers, ParallelError
 from course_lib.parallel.launch.cluster import connect
+from course_lib.parallel.launch.restarts import interruptible
 from course_lib.parallel.launch.watch import Program, Watch
-from course_lib.parallel.launch.workers import (
-    choose_workers,
-    equip_workers,
-    hold_workers,
-    idle,
-    revive,
-)
+from course_lib.parallel.launch.workers import free_workers, hold_workers, revive
 
 
+@interruptible("gang")
 def gang(
     client: Client | str | None,
     fn: Callable[..., Any],
@@ -50,7 +48,8 @@ def gang(
     client : Client, str or None
         A client of a Dask cluster, the address of its scheduler, or None for a private cluster.
     fn : callable
-        The program of a rank; ``comm.rank`` tells it which one it is.
+        The program of a rank; ``comm.rank`` tells it which one it is. What it warns of, the caller
+        is warned of, once.
     n : int
         The number of ranks.
     *args, **kwargs
@@ -91,6 +90,7 @@ def gang(
     [(0, True), (1, True)]
     """
     check_integer(n, where="gang", name="n", at_least=1)
+    timeout = check_timeout(timeout, where="gang")
     program = (OnChannel(fn, comm), args, kwargs)
     return launch(client, program, (n, n), timeout=timeout, on_report=on_report)
 
@@ -111,19 +111,22 @@ def launch(
     reports a message of which `regroup` says that it is a moment to begin anew, and more workers
     have come, all ranks are stopped and MoreWorkers is raised.
     """
-    with connect(client, workers=workers[1], timeout=timeout) as own:
-        addresses = choose_workers(own, workers, timeout, avoid)
-        with hold_workers(own, addresses, timeout):
-            equip_workers(own, addresses, timeout)
+    with (
+        connect(client, workers=workers[1], timeout=timeout) as own,
+        hold_workers(own, workers, timeout, avoid) as addresses,
+    ):
 
-            def hear(message: Mapping[str, Any]) -> None:
-                if on_report is not None:
-                    on_report(message)
-                missing = len(addresses) < workers[1]
-                if regroup is not None and missing and regroup(message) and idle(own, avoid):
+        def hear(message: Mapping[str, Any]) -> None:
+            if on_report is not None:
+                on_report(message)
+            # A rank of ours that has ended already is not one more.
+            if len(addresses) < workers[1] and regroup is not None and regroup(message):
+                if free_workers(own, {*avoid, *addresses}):
                     raise MoreWorkers("the ranks were stopped to begin anew with more workers.")
 
-            return Watch(own, addresses, hear).run(program, timeout)
+        fn, args, kwargs = program
+        watch = Watch(own, addresses, warn_once(hear))
+        return watch.run((Warned(fn), args, kwargs), timeout)
 
 
 class Relauncher:

@@ -9,17 +9,44 @@ Chapter: when workers die.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ContextDecorator
 from typing import TypeVar
 
 from course_lib.parallel.errors import (
     CommTimeout,
     MoreWorkers,
     ParallelError,
+    SchedulerLost,
     WorkerLost,
     WorkersBusy,
 )
 
 T = TypeVar("T")
+
+
+class interruptible(ContextDecorator):
+    """Lets Ctrl-C end a run with a sentence, in place of all that the driver was just doing.
+
+    Examples
+    --------
+    >>> try:
+    ...     with interruptible("train"):
+    ...         raise KeyboardInterrupt
+    ... except KeyboardInterrupt as interrupt:
+    ...     print(interrupt)
+    train: interrupted; its ranks were stopped.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Say it."""
+        if kind is KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{self._what}: interrupted; its ranks were stopped.") from None
 
 
 def run_with_restarts(
@@ -58,7 +85,7 @@ def run_with_restarts(
             again("restart with more workers", None)
             begun = True
             continue
-        except (WorkerLost, CommTimeout, WorkersBusy) as error:
+        except (WorkerLost, CommTimeout, WorkersBusy, SchedulerLost) as error:
             if isinstance(error, WorkersBusy) and not begun:
                 raise  # nothing was lost: the workers were never ours
             if hopeless:
@@ -73,6 +100,11 @@ def run_with_restarts(
                 error.add_note(f"The first failure was: {first}")
                 raise error from first
             first, failed = first or error, error
+        except ParallelError as error:
+            if first is not None:  # too few workers are left, or the scheduler is not back
+                error.add_note(f"The first failure was: {first}")
+                raise error from first
+            raise
         restarts, begun = restarts + 1, True
         if repair is not None:
             repair(failed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from course_lib.arrays import check_instance, shown
 from course_lib.parallel.schedules.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ def timeline(simulation: Simulation) -> str:
     stage 0 | F0 F1 .  .  B0 -- F2 B1 -- .  B2 --
     stage 1 | .  F0 B0 -- F1 B1 -- F2 B2 -- .  .
     """
+    _check(simulation, "timeline")
     times = [*simulation.start.values(), *simulation.end.values()]
     if any(time != int(time) for time in times):
         raise ValueError(
-            "timeline: one cell is one unit of time, so all times must be integers; pass integers "
-            "for forward, backward and send, or use draw."
+            "timeline: simulation must have integers as times, one cell being one unit of time, "
+            f"got {shown(times)}; pass integers for forward, backward and send, or use draw."
         )
     micros = [action.micro for action in simulation.start]
     width = len(f"F{max(micros)}")
@@ -78,6 +80,7 @@ def draw(simulation: Simulation, ax: Axes | None = None) -> Axes:
     """
     from course_lib.plotting import COLOURS, axes_or_new
 
+    _check(simulation, "draw")
     ax = axes_or_new(ax)
     looks = {"F": (COLOURS[4], "", "forward"), "B": (COLOURS[1], "//", "backward")}
     seen: set[str] = set()
@@ -101,3 +104,8 @@ def draw(simulation: Simulation, ax: Axes | None = None) -> Axes:
     ax.grid(False)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return ax
+
+
+def _check(simulation: object, where: str) -> None:
+    hint = "make one with simulate(schedule)"
+    check_instance(simulation, Simulation, where=where, name="simulation", hint=hint)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import check_instance, check_integer, check_sequence, shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,8 +32,8 @@ class Action:
 
     Raises
     ------
-    ValueError
-        If the kind is another, or a number is negative.
+    ValueError, TypeError
+        If the kind is another, or a number is negative or none.
 
     Examples
     --------
@@ -48,11 +48,10 @@ class Action:
     micro: int
 
     def __post_init__(self) -> None:
-        if self.kind not in ("F", "B") or self.stage < 0 or self.micro < 0:
-            raise ValueError(
-                "Action: expected a stage and a micro-batch from 0 and a kind 'F' or 'B', got "
-                f"stage {self.stage!r}, kind {self.kind!r}, micro-batch {self.micro!r}."
-            )
+        check_integer(self.stage, where="Action", name="stage", at_least=0)
+        check_integer(self.micro, where="Action", name="micro (the micro-batch)", at_least=0)
+        if not isinstance(self.kind, str) or self.kind not in ("F", "B"):
+            raise ValueError(f"Action: kind must be 'F' or 'B', got {shown(self.kind)}.")
 
     def __repr__(self) -> str:
         return f"{self.stage}{self.kind}{self.micro}"
@@ -60,10 +59,12 @@ class Action:
     @classmethod
     def parse(cls, text: str) -> Action:
         """Make an action from its text, such as ``"2F0"``."""
+        check_instance(text, str, where="Action.parse", name="text")
         match = re.fullmatch(r"(\d+)([FB])(\d+)", text)
         if match is None:
             raise ValueError(
-                f"Action.parse: expected stage, F or B, and micro-batch, as in '2F0'; got {text!r}."
+                f"Action.parse: text must be stage, F or B, and micro-batch, as in '2F0'; got "
+                f"{shown(text)}."
             )
         stage, kind, micro = match.groups()
         return cls(int(stage), kind, int(micro))
@@ -79,6 +80,7 @@ class Action:
         >>> Action(1, "F", 5).needs(3), Action(1, "B", 5).needs(3), Action(2, "B", 5).needs(3)
         ((0F5,), (1F5, 2B5), (2F5,))
         """
+        stages = check_integer(stages, where="Action.needs", name="stages", at_least=1)
         s, m = self.stage, self.micro
         if self.kind == "F":
             return (Action(s - 1, "F", m),) if s > 0 else ()
@@ -155,6 +157,7 @@ def parse(text: str) -> Schedule:
     >>> parse("0F0 0B0")
     ((0F0, 0B0),)
     """
+    check_instance(text, str, where="parse", name="text")
     return tuple(
         tuple(Action.parse(word) for word in line.split()) for line in text.strip().splitlines()
     )
@@ -175,6 +178,9 @@ def table(schedule: Sequence[Sequence[Action]], faults: dict[int, str] | None = 
     >>> print(table(parse("0F0 0F1 0B0 0B1"), {0: "for example"}))
     0F0 0F1 0B0 0B1  <-- ERROR HERE: for example
     """
+    schedule = check_schedule(schedule, where="table")
+    if faults is not None:
+        check_instance(faults, dict, where="table", name="faults")
     width = max((len(repr(a)) for actions in schedule for a in actions), default=0)
     lines = [" ".join(f"{a!r:{width}}" for a in actions) for actions in schedule]
     longest = max(map(len, lines), default=0)
@@ -183,6 +189,30 @@ def table(schedule: Sequence[Sequence[Action]], faults: dict[int, str] | None = 
         f"{line:{longest}}{marks[stage]}" if stage in marks else line.rstrip()
         for stage, line in enumerate(lines)
     )
+
+
+def check_schedule(schedule: Sequence[Sequence[Action]], *, where: str) -> Schedule:
+    """Return what must be a sequence of actions by stage, as tuples.
+
+    Examples
+    --------
+    >>> check_schedule(["0F0"], where="simulate")
+    Traceback (most recent call last):
+    ...
+    TypeError: simulate: schedule[0] must be a sequence of actions, got '0F0'.
+    """
+    rows = check_sequence(schedule, where=where, name="schedule", of="stages")
+    plan = [
+        check_sequence(row, where=where, name=f"schedule[{stage}]", of="actions")
+        for stage, row in enumerate(rows)
+    ]
+    for stage, row in enumerate(plan):
+        for action in row:
+            check_instance(
+                action, Action, where=where, name=f"each of schedule[{stage}]",
+                hint="parse makes them of text",
+            )  # fmt: skip
+    return tuple(map(tuple, plan))
 
 
 class ScheduleError(ValueError):

@@ -12,9 +12,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from course_lib.parallel.schedules.plan import Action, Schedule, ScheduleError, table
+import numpy as np
+
+from course_lib.arrays import check_number, shown
+from course_lib.parallel.schedules.plan import (
+    Action,
+    Schedule,
+    ScheduleError,
+    check_schedule,
+    table,
+)
 
 
 def simulate(
@@ -52,12 +61,11 @@ def simulate(
     33 0.2727 (8, 8, 8, 8)
     33 0.2727 (4, 3, 2, 1)
     """
-    plan = tuple(tuple(actions) for actions in schedule)
+    plan = check_schedule(schedule, where="simulate")
     _check_lists(plan)
     stages = len(plan)
     cost = {"F": _costs(forward, stages, "forward"), "B": _costs(backward, stages, "backward")}
-    if not send >= 0:
-        raise ValueError(f"simulate: send must be a time >= 0, got {send!r}.")
+    check_number(send, where="simulate", name="send", at_least=0)
     start: dict[Action, float] = {}
     end: dict[Action, float] = {}
     waits: list[list[Wait]] = [[] for _ in plan]
@@ -173,21 +181,27 @@ def _in_flight(actions: Sequence[Action]) -> int:
     return most
 
 
-def _costs(value: float | Sequence[float], stages: int, name: str) -> Sequence[float]:
-    costs = [*value] if isinstance(value, Sequence) else [value] * stages
-    if len(costs) != stages or not all(cost > 0 for cost in costs):
+def _costs(value: Any, stages: int, name: str) -> Sequence[float]:
+    single: list[Any] = [value] * stages
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence | np.ndarray):
+        check_number(value, where="simulate", name=name, above=0)
+        return single
+    for cost in value:
+        check_number(cost, where="simulate", name=f"each of {name}", above=0)
+    if len(value) != stages:
         raise ValueError(
             f"simulate: {name} must be a time > 0, or one for each of the {stages} stages; "
-            f"got {value!r}."
+            f"got {shown(value)}."
         )
-    return costs
+    return list(value)
 
 
 def _check_lists(schedule: Schedule) -> None:
     """Raise unless every stage runs every micro-batch forward once and then backward once."""
     if not any(schedule):
         raise ScheduleError(
-            "the schedule is empty; expected a tuple with the actions of each stage."
+            "the schedule is empty: expected a tuple with the actions of each stage, got "
+            f"{shown(schedule)}."
         )
     micros = sorted({action.micro for actions in schedule for action in actions})
     wanted = range(micros[-1] + 1)

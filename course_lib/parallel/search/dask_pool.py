@@ -11,14 +11,23 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from dask import config
-from distributed import Client, Future, KilledWorker
+from distributed import Future, KilledWorker
+from distributed.client import ClosedClientError
 from distributed.protocol import pickle
 
-from course_lib.parallel.errors import ClusterUnreachable, NotEnoughWorkers, ParallelError
+from course_lib.parallel.errors import (
+    ClusterUnreachable,
+    NotEnoughWorkers,
+    ParallelError,
+    WorkersBusy,
+)
+from course_lib.parallel.launch.client import LimitedClient
+from course_lib.parallel.launch.workers import held_workers
 from course_lib.parallel.search.trials import Objective, Trial, TrialResult, run_trial
 
 
@@ -27,7 +36,7 @@ class DaskPool:
 
     def __init__(
         self,
-        client: Client,
+        client: LimitedClient,
         objective: Objective,
         *,
         at_once: int | None,
@@ -67,8 +76,13 @@ class DaskPool:
 
     def _fill(self) -> None:
         """Give each worker a trial per free thread: what waits here can not be lost with it."""
+        if not self._waiting:
+            return
         taken = Counter(address for _, _, address in self._running.values())
         free = {w: threads - taken[w] for w, threads in self._client.nthreads().items()}
+        # A trial would wait there until the training that holds it has ended.
+        for address in held_workers(self._client, [w for w in free if free[w] > 0]):
+            del free[address]
         limit = len(self._running) + len(self._waiting) if self._at_once is None else self._at_once
         # Dask warns of large arguments; a trained state is one, and goes to one worker once.
         with config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
@@ -103,7 +117,7 @@ class DaskPool:
             result: TrialResult = pickle.loads(future.result(timeout=self._timeout))
             return result
         if self._client.status != "running":
-            raise ClusterUnreachable("the connection to the scheduler was lost during the search.")
+            self._client.check()
         error = future.exception(timeout=self._timeout) if future.status == "error" else None
         if error is not None and not isinstance(error, KilledWorker):
             raise ParallelError(
@@ -121,11 +135,17 @@ class DaskPool:
     def _check_workers(self, deadline: float | None) -> float | None:
         """Raise if there is no worker when the deadline is over; return the deadline, if any."""
         if self._client.status != "running":
-            raise ClusterUnreachable("the connection to the scheduler was lost during the search.")
-        if self._client.nthreads():
+            self._client.check()
+        workers = self._client.nthreads()
+        if workers and self._running:
             return None
         if deadline is None:
             return time.monotonic() + self._timeout
+        if time.monotonic() > deadline and workers:
+            raise WorkersBusy(
+                f"no worker became free for the search within {self._timeout:g} s: other runs "
+                "hold them. Wait for these to end, raise timeout=, or use another cluster."
+            )
         if time.monotonic() > deadline:
             raise NotEnoughWorkers(
                 f"the search has no worker since {self._timeout:g} s; start some, or raise "
@@ -140,7 +160,8 @@ class DaskPool:
         self, kind: type[BaseException] | None, error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:  # fmt: skip
-        self._client.cancel([future for future, _, _ in self._running.values()], force=True)
+        with suppress(ClosedClientError, ClusterUnreachable):
+            self._client.cancel([future for future, _, _ in self._running.values()], force=True)
         self._running.clear()
         self._shared = None
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import check_callable, check_flag, check_integer
 from course_lib.needs import require_dask
+from course_lib.parallel.doors import check_client, check_timeout
+from course_lib.parallel.launch import interruptible
 from course_lib.parallel.search.result import Row, SearchResult
 from course_lib.parallel.search.rungs import Pool, Rung, climb, halving_rungs, hyperband_brackets
 from course_lib.parallel.search.spaces import Config, Space, every, sample
@@ -200,6 +202,7 @@ class SearchOptions(TypedDict, total=False):
     progress: bool
 
 
+@interruptible("search")
 def _run(
     objective: Objective,
     configs: Sequence[Config],
@@ -215,24 +218,21 @@ def _run(
     progress: bool = False,
 ) -> SearchResult:
     start = time.perf_counter()
-    if not callable(objective):
-        raise TypeError(
-            "search: objective must be a function of a Trial that returns a score, got "
-            f"{type(objective).__name__}."
-        )
+    check_callable(objective, where="search", name="objective", takes=("trial",))
     seed = check_integer(seed, where="search", name="seed", at_least=0)
     retries = check_integer(retries, where="search", name="retries", at_least=0)
     if workers is not None:
         workers = check_integer(workers, where="search", name="workers", at_least=1)
-    if lookup("comm", comm, _CHANNELS) == "dask":
-        place = _dask_pool(objective, client, workers, retries, timeout)
-    elif client is None:
+    timeout = check_timeout(timeout, where="search")
+    threads = lookup("comm", comm, _CHANNELS) == "inprocess"
+    check_client(client, threads=threads, where="search")
+    if on_event is not None:
+        check_callable(on_event, where="search", name="on_event", takes=("row",))
+    progress = check_flag(progress, where="search", name="progress")
+    if threads:
         place = _thread_pool(objective, workers or 2)
     else:
-        raise ValueError(
-            "search: comm='inprocess' runs threads of this process and uses no cluster; leave out "
-            "either client= or comm=."
-        )
+        place = _dask_pool(objective, client, workers, retries, timeout)
     total = sum(rung.n for rungs in brackets for rung in rungs)
     with place as pool, _listener(on_event, total if progress else None) as on_row:
         rows, state = climb(configs, brackets, pool, seed=seed, on_row=on_row)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from course_lib.arrays import check_integer
+from course_lib.arrays import check_instance, check_integer, check_number, shown
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,18 @@ class Distribution(ABC):
     high: float
 
     def __post_init__(self) -> None:
-        if not -math.inf < self.low < self.high < math.inf:
+        who = type(self).__name__
+        for name in ("low", "high"):
+            object.__setattr__(self, name, self._end(getattr(self, name), who, name))
+        if not 0 < self.high - self.low < math.inf:
             raise ValueError(
-                f"{type(self).__name__}: expected finite ends with low < high, got {self.low!r} "
-                f"and {self.high!r}."
+                f"{who}: low must be below high, and the range finite, got {self.low!r} and "
+                f"{self.high!r}."
             )
+
+    def _end(self, value: Any, who: str, name: str) -> float | int:
+        """Return one end as a number of Python, or raise."""
+        return check_number(value, where=who, name=name)
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> float | int:
@@ -42,7 +49,7 @@ class Distribution(ABC):
 
 @dataclass(frozen=True)
 class Uniform(Distribution):
-    """All values between low and high alike.
+    """All values between low and high alike, high excluded.
 
     Examples
     --------
@@ -67,10 +74,8 @@ class LogUniform(Distribution):
     True
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.low <= 0:
-            raise ValueError(f"LogUniform: low must be above 0, got {self.low!r}.")
+    def _end(self, value: Any, who: str, name: str) -> float:
+        return check_number(value, where=who, name=name, above=0)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw one value."""
@@ -88,13 +93,12 @@ class Integers(Distribution):
     [1, 2, 3]
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("low", "high"):
-            if not isinstance(getattr(self, name), (int, np.integer)):
-                raise TypeError(
-                    f"Integers: {name} must be an integer, got {getattr(self, name)!r}."
-                )
+    def _end(self, value: Any, who: str, name: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{who}: {name} must be an integer, got {shown(value)}.")
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{who}: {name} must be an integer of 64 bits, got {shown(value)}.")
+        return int(value)
 
     def draw(self, rng: np.random.Generator) -> int:
         """Draw one value."""
@@ -170,10 +174,12 @@ def _drawn(values: Sequence[Any] | Distribution, rng: np.random.Generator) -> An
 
 
 def _check(space: Space) -> None:
+    check_instance(space, Mapping, where="search", name="space", hint="such as {'lr': [0.1, 0.01]}")
     for name, values in space.items():
-        if isinstance(values, str) or not isinstance(values, (Sequence, Distribution)):
+        if isinstance(values, str | bytes) or not isinstance(values, (Sequence, Distribution)):
             raise TypeError(
-                f"space: {name!r} must have a list of choices or a distribution, got {values!r}."
+                f"space: {name!r} must have a list of choices or a distribution, got "
+                f"{shown(values)}."
             )
         if isinstance(values, Sequence) and len(values) == 0:
             raise ValueError(f"space: {name!r} has no choices.")

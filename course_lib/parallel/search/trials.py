@@ -8,7 +8,6 @@ Chapter: search.
 
 from __future__ import annotations
 
-import math
 import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import (
+    Array,
+    as_array,
+    check_callable,
+    check_instance,
+    check_integer,
+    check_number,
+    check_pair,
+    shown,
+)
 from course_lib.data import Split
 from course_lib.evaluation import evaluate
 from course_lib.network import Network
@@ -113,9 +121,18 @@ def fit_objective(
     >>> result.best.config, result.state[0].round(1)
     ({'lr': 0.1}, array([3., 1.]))
     """
-    x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
-    x, y = np.asarray(x), np.asarray(y)
-    seed = check_integer(seed, where="fit_objective", name="seed", at_least=0)
+    where = "fit_objective"
+    check_callable(build, where=where, name="build", takes=("config",))
+    if isinstance(data, Split):
+        data = data.x_train, data.y_train
+    x, y = check_pair(data, where=where, name="data")
+    x, y = as_array(x, where=where, name="x"), as_array(y, where=where, name="y")
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise ValueError(
+            f"{where}: data must have as many targets as rows, got shapes {x.shape} and {y.shape}."
+        )
+    seed = check_integer(seed, where=where, name="seed", at_least=0)
+    held_out = check_number(held_out, where=where, name="held_out", above=0, below=1)
     n = round(held_out * len(x))
     if not 0 < n < len(x):
         raise ValueError(
@@ -147,7 +164,14 @@ class FitObjective:
 
     def __call__(self, trial: Trial) -> tuple[float, tuple[Array, State]]:
         """Train from ``trial.done`` to ``trial.budget`` epochs; return the score and the state."""
-        net, optimizer, batch_size = self.build(trial.config)
+        check_instance(trial, Trial, where="the objective", name="trial")
+        built = self.build(trial.config)
+        if not (isinstance(built, tuple) and len(built) == 3):
+            raise TypeError(
+                "fit_objective: build must return a Candidate(net, optimizer, batch_size), got "
+                f"{shown(built)}."
+            )
+        net, optimizer, batch_size = built
         theta, state = trial.state or (net.init(np.random.default_rng(trial.seed)), None)
         theta, state, _ = fit(
             net,
@@ -177,12 +201,13 @@ def run_trial(objective: Objective, trial: Trial) -> TrialResult:
     """
     try:
         returned = objective(trial)
+        score: Any
         score, state = returned if isinstance(returned, tuple) else (returned, None)
-        score = float(score)
+        if getattr(score, "ndim", None) == 0:  # a number of NumPy's, or a tensor
+            score = score.item()
+        score = check_number(score, where="search", name="the score")
     except Exception as error:
         return TrialResult(None, error=f"{type(error).__name__}: {error}")
-    if not math.isfinite(score):
-        return TrialResult(None, error=f"the score is {score}, expected a finite number")
     return TrialResult(score, state)
 
 

@@ -5,7 +5,13 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from course_lib.parallel.sources.opened import BlockShuffle, InBlocks, open_data, order_of
+from course_lib.parallel.sources.opened import (
+    BlockShuffle,
+    InBlocks,
+    open_data,
+    order_of,
+    warn_of_blocks,
+)
 from course_lib.parallel.sources.rows import DaskRows, NpyRows, Rows, ShardRows, write_shards
 
 __all__ = [
@@ -17,5 +23,6 @@ __all__ = [
     "ShardRows",
     "open_data",
     "order_of",
+    "warn_of_blocks",
     "write_shards",
 ]

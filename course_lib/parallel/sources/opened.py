@@ -9,20 +9,21 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer, check_matrix
-from course_lib.data import batches
+from course_lib.arrays import Array, check_integer, check_matrix, check_pair, shown
+from course_lib.data import Split, batches
 from course_lib.network import Network
-from course_lib.parallel.sources.rows import DaskRows, NpyRows, ShardRows, is_dask
+from course_lib.parallel.sources.rows import KEPT, DaskRows, NpyRows, ShardRows, is_dask
 
 
-def open_data(net: Network, data: Any) -> tuple[Any, Any] | None:
-    """Return inputs and targets if they are to be read by the workers, None if they are arrays.
+def open_data(net: Network, data: Any, *, where: str = "train") -> tuple[Any, Any]:
+    """Return inputs and targets: checked arrays, or what the workers read and check themselves.
 
     Parameters
     ----------
@@ -30,33 +31,70 @@ def open_data(net: Network, data: Any) -> tuple[Any, Any] | None:
         What will be trained: it decides what rows must look like.
     data : Split, (x, y), path or InBlocks
         As :func:`~course_lib.parallel.train` takes it.
+    where : str
+        Who asks, for the error sentence.
 
     Raises
     ------
-    ValueError
-        If the numbers of rows differ, or there are none, or x is not a matrix.
+    ValueError, TypeError
+        If data are of another kind, the numbers of rows differ, or there are none, or x is not a
+        matrix of real numbers.
+
+    Examples
+    --------
+    >>> from course_lib import mlp
+    >>> open_data(mlp([2, 3]), ([[1, 2]], [0]))
+    (array([[1., 2.]]), array([0]))
     """
     data, plan = (data.data, data.plan) if isinstance(data, InBlocks) else (data, None)
+    if isinstance(data, Split):
+        data = data.x_train, data.y_train
     if isinstance(data, (str, os.PathLike)):
         data = (ShardRows(data, "x"), ShardRows(data, "y"))
-    if not isinstance(data, tuple) or len(data) != 2:
-        return None  # a Split; or what check_data will complain about
-    x, y = (_source(part) for part in data)
-    if not (hasattr(x, "fingerprint") and hasattr(y, "fingerprint")):
-        if plan is not None or hasattr(x, "fingerprint") or hasattr(y, "fingerprint"):
-            raise ValueError(
-                "train: inputs and targets must be two sources of rows, or two arrays; to shuffle "
-                "arrays in blocks, or to mix, save them with numpy.save and give their paths."
-            )
-        return None
-    if len(x.shape) != 2 or not x.shape[0] or x.shape[0] != y.shape[0]:
+    x, y = (_source(part, where) for part in check_pair(data, where=where, name="data"))
+    read = [hasattr(part, "fingerprint") for part in (x, y)]
+    if not any(read) and plan is None:
+        return net.check_data(x, y, where=where)
+    if not all(read):
         raise ValueError(
-            "train: expected a source of inputs of shape (n, features) and one of n targets, n at "
-            f"least 1, got shapes {x.shape} and {y.shape}."
+            f"{where}: inputs and targets must be two sources of rows, or two arrays; to shuffle "
+            "arrays in blocks, or to mix, save them with numpy.save and give their paths."
         )
-    check = _Check(net, x.shape[1])
+    if len(x.shape) != 2 or not x.shape[0] or x.shape[:1] != y.shape[:1]:
+        raise ValueError(
+            f"{where}: expected a source of inputs of shape (n, features) and one of n targets, n "
+            f"at least 1, got shapes {x.shape} and {y.shape}."
+        )
+    check = _Check(net, x.shape[1], where)
     check.inputs(x[np.array([0])])  # on the driver: better here than on every worker
     return Checked(x, check.inputs, plan=plan), Checked(y, check.targets, plan=plan)
+
+
+def warn_of_blocks(*parts: Any, stacklevel: int) -> None:
+    """Warn if each batch would compute most blocks of a dask.array again.
+
+    Parameters
+    ----------
+    *parts : Checked or array
+        What :func:`open_data` returned.
+    stacklevel : int
+        Of the warning, counted from the caller of this function.
+
+    Examples
+    --------
+    >>> warn_of_blocks(np.zeros((3, 2)), np.zeros(3), stacklevel=1)
+    """
+    sources = [part.source for part in parts if isinstance(part, Checked) and part.plan is None]
+    chunks = max((s.chunks for s in sources if isinstance(s, DaskRows)), key=len, default=())
+    if len(chunks) > KEPT:
+        warnings.warn(
+            f"train: each batch takes rows of nearly all of the {len(chunks)} blocks of a "
+            f"dask.array, of which {KEPT} are kept; the others are computed again and again, which "
+            "may take 20 times as long. Shuffle block by block: "
+            f"train(net, InBlocks(data, BlockShuffle({max(chunks)})), ...).",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +111,10 @@ class InBlocks:
 
     data: Any
     plan: BlockShuffle
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.plan, "order"):
+            raise TypeError(f"InBlocks: plan must be a BlockShuffle, got {shown(self.plan)}.")
 
 
 @dataclass(frozen=True)
@@ -111,6 +153,8 @@ class BlockShuffle:
 
     def order(self, n: int, *, seed: int, epoch: int) -> Array:
         """Return the row numbers in order: a pure function of the arguments."""
+        for name, value, least in (("n", n, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
+            check_integer(value, where="BlockShuffle", name=name, at_least=least)
         rng = np.random.default_rng([seed, epoch])
         blocks = rng.permutation(-(-n // self.rows))
         parts = []
@@ -128,6 +172,7 @@ def order_of(x: Any, size: int, *, seed: int, epoch: int) -> Iterator[Array]:
     n, plan = len(x), getattr(x, "plan", None)
     if plan is None:
         return batches(n, size, seed=seed, epoch=epoch)
+    check_integer(size, where="batches", name="size", at_least=1)
     order = plan.order(n, seed=seed, epoch=epoch)
     return (order[start : start + size] for start in range(0, n, size))
 
@@ -166,16 +211,31 @@ class Checked:
 class _Check(NamedTuple):
     net: Network
     columns: int
+    where: str
 
     def inputs(self, x: Array) -> Array:
-        return check_matrix(x, self.net.n_inputs, where="train, rows read from the source")
+        where = f"{self.where}, rows read from the source"
+        return check_matrix(x, self.net.n_inputs, where=where)
 
     def targets(self, y: Array) -> Array:
         outputs = self.net.widths(self.columns)[-1]
-        return self.net.loss.check(y, (len(y), outputs), where="train, rows read")
+        return self.net.loss.check(y, (len(y), outputs), where=f"{self.where}, rows read")
 
 
-def _source(part: Any) -> Any:
+def _source(part: Any, where: str) -> Any:
+    """Return what can be read by rows: a source, or what NumPy makes an array of."""
     if isinstance(part, (str, os.PathLike)):
         return NpyRows(part)
-    return DaskRows(part) if is_dask(part) else part
+    if is_dask(part):
+        return DaskRows(part)
+    if type(part).__module__.startswith("scipy.sparse"):
+        raise TypeError(
+            f"{where}: a sparse matrix ({type(part).__name__}) cannot be trained on; give "
+            "x.toarray(), or write it block by block with write_shards if that is too large."
+        )
+    if hasattr(part, "detach"):  # a tensor of PyTorch
+        try:
+            return part.detach().cpu().numpy()
+        except TypeError as error:
+            raise TypeError(f"{where}: NumPy has no {part.dtype}; give tensor.float().") from error
+    return part

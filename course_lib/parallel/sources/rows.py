@@ -14,6 +14,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import json
+import operator
 import os
 import threading
 from collections import OrderedDict
@@ -23,10 +24,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, as_array, check_pair, shown
+from course_lib.atomic import write_bytes
+from course_lib.paths import check_path, check_shared_path, writing
+from course_lib.registry import lookup
 
-# Rows that make a fingerprint, and blocks of a dask.array that are kept.
-_SAMPLED, _KEPT = 1024, 8
+KEPT = 8
+"""Blocks of a dask.array that are kept, once they are computed."""
+
+# Rows of a file that make a part of its fingerprint.
+_SAMPLED = 1024
 
 
 class Rows(Protocol):
@@ -59,6 +66,11 @@ class NpyRows:
     path : path
         Seen by every worker under this name.
 
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it holds something else.
+
     Examples
     --------
     >>> import tempfile
@@ -70,14 +82,14 @@ class NpyRows:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = str(Path(path).absolute())  # a worker may have another working directory
+        self.path = check_shared_path(path, where="train", name="the path of a .npy file")
         self._map: Array | None = None
         self.shape: tuple[int, ...] = self._opened().shape
         self.dtype = self._opened().dtype
 
     def _opened(self) -> Array:
         if self._map is None:
-            self._map = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            self._map = _mapped(self.path)
         return self._map
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,8 +99,8 @@ class NpyRows:
         return np.array(self._opened()[rows])
 
     def fingerprint(self) -> bytes:
-        """Return some of the rows."""
-        return sample(self)
+        """Return the size of the file, when it was written, and some of the rows."""
+        return _written(self.path) + sample(self)
 
 
 class ShardRows:
@@ -103,24 +115,30 @@ class ShardRows:
 
     Raises
     ------
-    ValueError
-        If the directory has no manifest.
+    ValueError, TypeError
+        If the directory has no manifest that can be understood, or there is no such part.
     """
 
     def __init__(self, directory: str | os.PathLike[str], name: str) -> None:
-        folder = Path(directory).absolute()
+        self._folder = check_shared_path(directory, where="train", name="the path of shards")
+        self._name = lookup("part of shards", name, {"x": "x", "y": "y"})
         try:
-            facts = json.loads((folder / "shards.json").read_text(encoding="utf-8"))
+            facts = json.loads((Path(self._folder) / "shards.json").read_text(encoding="utf-8"))
             shape, kind = facts[name]
-            self._ends = np.cumsum(facts["rows"])
-        except (OSError, ValueError, KeyError) as error:
+            self._rows, self.dtype = np.array(facts["rows"]), np.dtype(kind)
+            known = self._rows.dtype.kind == "i" and self._rows.ndim == 1
+            if not known or self.dtype.kind not in "biuf" or min(*self._rows, 0, *shape) < 0:
+                raise ValueError(f"rows {facts['rows']!r}, dtype {kind!r}")
+            self._ends = np.cumsum(self._rows)
+            self.shape = (int(self._ends[-1]), *map(operator.index, shape))
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"train: {folder} is not a directory of shards ({type(error).__name__}: {error}); "
-                "write one with course_lib.parallel.write_shards."
+                f"train: {self._folder} is not a directory of shards ({type(error).__name__}: "
+                f"{error}); write one with course_lib.parallel.write_shards."
             ) from error
-        self._folder, self._name = str(folder), name
-        self.shape = (int(self._ends[-1]), *shape)
-        self.dtype = np.dtype(kind)
+
+    def _path(self, shard: int) -> str:
+        return os.path.join(self._folder, f"{self._name}-{shard:05d}.npy")
 
     def __getitem__(self, rows: Any) -> Array:
         rows = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
@@ -129,17 +147,24 @@ class ShardRows:
         for shard in np.unique(shards):
             here = shards == shard
             start = self._ends[shard - 1] if shard else 0
-            path = Path(self._folder) / f"{self._name}-{shard:05d}.npy"
             # Opened each time: thousands of shards would be thousands of open maps.
-            out[here] = np.load(path, mmap_mode="r", allow_pickle=False)[rows[here] - start]
+            found = _mapped(self._path(shard))
+            form = (int(self._rows[shard]), *self.shape[1:]), self.dtype
+            if (found.shape, found.dtype) != form:
+                raise ValueError(
+                    f"train: {self._path(shard)} holds {found.dtype} of shape {found.shape}, and "
+                    f"shards.json says {form[1]} of shape {form[0]}; write the shards again."
+                )
+            out[here] = found[rows[here] - start]
         return out
 
     def __len__(self) -> int:
         return int(self.shape[0])
 
     def fingerprint(self) -> bytes:
-        """Return some of the rows."""
-        return sample(self)
+        """Return of each file the size and when it was written, and some of the rows."""
+        files = (_written(self._path(shard)) for shard in range(len(self._ends)))
+        return b"".join(files) + sample(self)
 
 
 def write_shards(
@@ -147,7 +172,8 @@ def write_shards(
 ) -> list[int]:
     """Write blocks of rows as ``x-00000.npy``, ``y-00000.npy``, ... and a manifest.
 
-    One block is in memory at a time. Files of ``.npy``, not ``.npz``: only those can be mapped.
+    One block is in memory at a time. Files of ``.npy``, not ``.npz``: only those can be mapped. A
+    link that bears the name of such a file is replaced, and where it leads nothing is written.
 
     Parameters
     ----------
@@ -163,8 +189,11 @@ def write_shards(
 
     Raises
     ------
-    ValueError
-        If blocks do not fit together, there are none, or the directory is taken.
+    ValueError, TypeError
+        If blocks do not fit together or hold no real numbers, there are none, or the directory is
+        taken.
+    OSError
+        If the directory cannot be written to.
 
     Examples
     --------
@@ -175,27 +204,50 @@ def write_shards(
     [3, 2]
     (5, 2)
     """
-    folder, rows = Path(directory), list[int]()
-    seen: dict[str, list[Any]] = {}
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = check_path(directory, where="write_shards", name="directory")
+    if not isinstance(blocks, Iterable):
+        raise TypeError(
+            f"write_shards: blocks must be pairs (x, y), one after the other, got {shown(blocks)}."
+        )
+    rows, seen, where = list[int](), dict[str, list[Any]](), "write_shards"
+    with writing(folder, where=where):
+        folder.mkdir(parents=True, exist_ok=True)
     if (folder / "shards.json").exists():
         raise ValueError(f"write_shards: {folder} already holds shards; give another directory.")
-    for x, y in blocks:
-        form = {name: [list(a.shape[1:]), a.dtype.str] for name, a in (("x", x), ("y", y))}
-        if len(x) != len(y) or (seen and form != seen):
+    for block in blocks:
+        pair = _pair(block, len(rows))
+        form = {name: [list(a.shape[1:]), a.dtype.str] for name, a in pair.items()}
+        if len(pair["x"]) != len(pair["y"]) or (seen and form != seen):
             raise ValueError(
-                f"write_shards: block {len(rows)} does not fit: x has shape {x.shape} and y "
-                f"{y.shape}; expected as many rows in both, and otherwise the form {seen or form}."
+                f"write_shards: block {len(rows)} does not fit: x has shape {pair['x'].shape} and "
+                f"y {pair['y'].shape}; expected as many rows in both, and otherwise the form "
+                f"{seen or form}."
             )
         seen = form
-        for name, array in (("x", x), ("y", y)):
-            np.save(folder / f"{name}-{len(rows):05d}.npy", array, allow_pickle=False)
-        rows.append(len(x))
+        for name, array in pair.items():
+            path = folder / f"{name}-{len(rows):05d}.npy"
+            with writing(folder, where=where):
+                path.unlink(missing_ok=True)
+                with path.open("xb") as file:
+                    np.save(file, array, allow_pickle=False)
+        rows.append(len(pair["x"]))
     if not rows:
         raise ValueError("write_shards: expected at least one block, got none.")
-    # Last: a directory without it is not complete.
-    (folder / "shards.json").write_text(json.dumps({"rows": rows, **seen}), encoding="utf-8")
+    with writing(folder, where=where):  # last: a directory without it is not complete
+        write_bytes(folder / "shards.json", json.dumps({"rows": rows, **seen}).encode())
     return rows
+
+
+def _pair(block: Any, number: int) -> dict[str, Array]:
+    """Return a block of :func:`write_shards` as arrays of real numbers with rows."""
+    where, pair = f"write_shards, block {number}", dict[str, Array]()
+    for name, part in zip("xy", check_pair(block, where=where, name="it"), strict=True):
+        pair[name] = as_array(part, where=where, name=name)
+        if pair[name].dtype.kind not in "biuf" or pair[name].ndim == 0:
+            raise TypeError(
+                f"{where}: {name} must hold rows of real numbers, got {shown(pair[name])}."
+            )
+    return pair
 
 
 class DaskRows:
@@ -204,7 +256,7 @@ class DaskRows:
     Its blocks should be made by functions that read them, as ``dask.array.from_delayed`` takes;
     ``from_array`` of a memory map carries all rows with it. Shuffle it with a
     :class:`~course_lib.parallel.BlockShuffle` whose window is at most 8 blocks, or each
-    batch computes nearly all blocks again.
+    batch computes nearly all blocks again, which ``train`` warns of.
 
     Parameters
     ----------
@@ -213,18 +265,31 @@ class DaskRows:
 
     Raises
     ------
-    ValueError
-        If it is chunked in another way, or rows are not known.
+    ValueError, TypeError
+        If it is chunked in another way, persisted, or rows are not known; if it is none.
     """
 
     def __init__(self, array: Any) -> None:
+        if not is_dask(array) or array.ndim == 0:
+            raise TypeError(
+                f"train: expected a dask.array with rows, got {type(array).__name__} of shape "
+                f"{np.shape(array)}."
+            )
+        tasks = array.__dask_graph__().values()
+        if any(type(task).__module__.startswith("distributed") for task in tasks):
+            raise ValueError(
+                "train: a dask.array that was persisted on a cluster lies in the memory of its "
+                "workers, which the ranks of a training cannot ask for blocks. Give the array as "
+                "it was before persist(), or, if it fits into memory here, array.compute()."
+            )
         if np.isnan(array.shape[0]) or any(len(chunks) > 1 for chunks in array.chunks[1:]):
             raise ValueError(
                 "train: a dask.array must have a known number of rows and be chunked along the "
                 f"rows only, got chunks {array.chunks}; see compute_chunk_sizes() and rechunk()."
             )
         self._array = array
-        self._ends = np.cumsum(array.chunks[0])
+        self.chunks: tuple[int, ...] = array.chunks[0]
+        self._ends = np.cumsum(self.chunks)
         self.shape: tuple[int, ...] = tuple(map(int, array.shape))
         self.dtype = array.dtype
         self._fresh()
@@ -243,15 +308,24 @@ class DaskRows:
     def _block(self, number: int) -> Array:
         with self._lock:  # ranks may be threads of one process
             if number not in self._kept:
-                block = self._array.blocks[number]
-                self._kept[number] = np.asarray(block.compute(scheduler="synchronous"))
-                if len(self._kept) > _KEPT:
+                self._kept[number] = self._computed(number)
+                if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(number)
             return self._kept[number]
 
+    def _computed(self, number: int) -> Array:
+        block = np.asarray(self._array.blocks[number].compute(scheduler="synchronous"))
+        shape = (self.chunks[number], *self.shape[1:])
+        if block.shape != shape or not np.can_cast(block.dtype, self.dtype, "same_kind"):
+            raise ValueError(
+                f"train: block {number} of a dask.array says that it holds {self.dtype} of shape "
+                f"{shape}, and holds {block.dtype} of shape {block.shape}."
+            )
+        return block
+
     def __getitem__(self, rows: Any) -> Array:
-        rows = np.asarray(rows)
+        rows = np.arange(self.shape[0])[rows] if isinstance(rows, slice) else np.asarray(rows)
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         blocks = np.searchsorted(self._ends, rows, side="right")
         for number in np.unique(blocks):
@@ -261,8 +335,10 @@ class DaskRows:
         return out
 
     def fingerprint(self) -> bytes:
-        """Return the chunks and the first block: all blocks would be all of the work."""
-        return repr(self._array.chunks).encode() + np.ascontiguousarray(self._block(0)).tobytes()
+        """Return the chunks and three blocks, first to last: all would be all of the work."""
+        last = len(self._ends) - 1
+        blocks = [self._block(number).tobytes() for number in sorted({0, last // 2, last})]
+        return repr(self.chunks).encode() + b"".join(blocks)
 
 
 def is_dask(part: Any) -> bool:
@@ -274,6 +350,29 @@ def is_dask(part: Any) -> bool:
     False
     """
     return type(part).__module__.startswith("dask.array")
+
+
+def _mapped(path: str) -> Array:
+    """Map a ``.npy`` file into memory, or say what is wrong with it."""
+    try:
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"train: {path} does not exist; each worker must see it under this name."
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        found = error
+    if not isinstance(found, np.ndarray):
+        raise ValueError(
+            f"train: {path} must be a .npy file of numbers, as numpy.save writes it, got "
+            f"{type(found).__name__}: {found}"
+        )
+    return found
+
+
+def _written(path: str) -> bytes:
+    facts = os.stat(path)
+    return f"{facts.st_size} {facts.st_mtime_ns} ".encode()
 
 
 def sample(source: Any) -> bytes:

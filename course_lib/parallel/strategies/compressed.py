@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, check_flag, shown
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_gather, all_reduce
 from course_lib.parallel.comm import Comm
@@ -36,7 +36,8 @@ class Compressed(Strategy):
               e_r \leftarrow v_r - c_r, \quad g = \sum_r c_r
 
     with the gradient :math:`g_r` of rank r's rows and its residual :math:`e_r`, zero at first. At
-    any time, what the ranks have sent and what they still hold add up to all gradients so far.
+    any time, what the ranks have sent and what they still hold add up to all gradients so far; also
+    when another number of ranks goes on from a checkpoint, which share out the residuals.
     Residuals belong to gradients, not to steps, so any optimizer will do; with plain SGD and a
     constant learning rate this is EF-SGD.
 
@@ -67,12 +68,16 @@ class Compressed(Strategy):
     codec: TopK | Int8 | PowerSGD
     error_feedback: bool = True
 
+    elastic = True
+    clips = True
+
     def __post_init__(self) -> None:
         if not isinstance(self.codec, TopK | Int8 | PowerSGD):
             raise TypeError(
                 "Compressed: codec must be TopK(fraction), Int8() or PowerSGD(rank), got "
-                f"{self.codec!r}."
+                f"{shown(self.codec)}."
             )
+        check_flag(self.error_feedback, where="Compressed", name="error_feedback")
 
     def start(self, comm: Comm, job: Job, clock: Stopwatch) -> CompressedSession:
         """Begin, or go on with, a training on one rank."""

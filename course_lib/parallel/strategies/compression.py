@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, check_integer, check_number
 from course_lib.network import Network
 
 # Entries that share one scale in Int8: few enough that a large one spoils the step of few others,
@@ -67,8 +67,8 @@ class TopK:
     fraction: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"TopK: fraction must lie in (0, 1], got {self.fraction!r}.")
+        share = check_number(self.fraction, where="TopK", name="fraction", above=0, at_most=1)
+        object.__setattr__(self, "fraction", share)
 
     def encode(self, vector: Array, rng: np.random.Generator | None = None) -> list[Array]:
         """Return the positions (k,), 4 bytes each, and the values (k,); `rng` is not used."""

@@ -53,6 +53,9 @@ class SyncSGD(Strategy):
 
     algorithm: str = "auto"
 
+    elastic = True
+    clips = True
+
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
 

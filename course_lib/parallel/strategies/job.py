@@ -11,7 +11,7 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from course_lib.arrays import Array
-from course_lib.evaluation import History
+from course_lib.clipping import clip_gradient
+from course_lib.evaluation import Epoch, History
 from course_lib.layers import noise
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
@@ -80,6 +81,24 @@ class Strategy(ABC):
             If this can not train `net` with the least or the most of workers.
         """
         return
+
+    @property
+    def elastic(self) -> bool:
+        """Whether another number of ranks can go on from a checkpoint, so that workers may come.
+
+        False, unless a class says ``elastic = True``. Its sessions must then make sense of
+        ``job.extra`` that more or fewer ranks have left.
+        """
+        return False
+
+    @property
+    def clips(self) -> bool:
+        """Whether its sessions scale a gradient whose norm is above ``job.clip``.
+
+        False, unless a class says ``clips = True``; sessions that derive from
+        :class:`Replicated` and ``_descend`` do.
+        """
+        return False
 
     @property
     def pieces(self) -> int | None:
@@ -227,8 +246,12 @@ class Job:
         Of the order of rows and of dropout's noise.
     stop : callable or None
         Says, of a history, whether to stop.
+    clip : float or None
+        The largest norm of a gradient; None for any.
     keep_best : str or None
         The metric that says which epoch's parameters to return; None for those of the last.
+    callbacks : sequence of callables
+        What rank 0 calls with what an epoch has left.
     best : (theta, state) or None
         Of the best epoch before, on rank 0.
     report : bool
@@ -255,7 +278,9 @@ class Job:
     backend: str = "numpy"
     validation: tuple[Array, Array] | None = None
     stop: Callable[[History], bool] | None = None
+    clip: float | None = None
     keep_best: str | None = None
+    callbacks: Sequence[Callable[[Epoch], None]] = ()
     best: tuple[Array, State] | None = None
     report: bool = False
     state: State | None = None
@@ -294,6 +319,7 @@ class Replicated(Session):
 
     def __init__(self, job: Job) -> None:
         self._optimizer, self._theta = job.optimizer, job.theta.copy()
+        self._clip = job.clip
         self._state: State = (
             job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
         )
@@ -303,7 +329,8 @@ class Replicated(Session):
         return self._theta, self._state
 
     def _descend(self, gradient: Array) -> None:
-        """Take the optimizer's step, in place."""
+        """Take the optimizer's step, in place, by the gradient or, if that is too long, less."""
+        clip_gradient(gradient, self._clip)
         self._theta, self._state = self._optimizer.step(
             self._theta, gradient, self._state, out=self._theta
         )

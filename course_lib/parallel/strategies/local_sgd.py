@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
+from course_lib.clipping import clip_gradient
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import ALL_REDUCE, all_reduce
@@ -43,7 +44,8 @@ class LocalSGD(Strategy):
     the mean of squares is not the square of the mean, and even h = 1 is another method.
 
     Rounds count steps, across the ends of epochs. At the end of an epoch, and for a checkpoint,
-    the average is shown, and the ranks go on from where each one is.
+    the average is shown, and the ranks go on from where each one is. Another number of ranks than
+    wrote the checkpoint goes on from the average, and begins a round.
 
     Parameters
     ----------
@@ -70,6 +72,9 @@ class LocalSGD(Strategy):
     h: int
     algorithm: str = "auto"
 
+    elastic = True
+    clips = True
+
     def __post_init__(self) -> None:
         check_integer(self.h, where="LocalSGD", name="h", at_least=1)
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
@@ -84,6 +89,7 @@ class LocalSession(Session):
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: LocalSGD) -> None:
         self._comm, self._clock, self._strategy = comm, clock, strategy
+        self._clip = job.clip
         self._optimizer, self._local = job.optimizer, LocalGradient(job, clock, comm.size)
         state = job.optimizer.init(job.theta) if job.state is None else job.state
         self._t: int = state["t"]
@@ -108,6 +114,7 @@ class LocalSession(Session):
         mine, loss = part.stop - part.start, 0.0
         if mine:
             mean = self._local(theta, rows, epoch, step, rank, out=self._gradient, denominator=mine)
+            clip_gradient(self._gradient, self._clip)
             self._optimizer.step(theta, self._gradient, state, out=theta)
             loss = mean * mine / len(rows)
         self._t += 1  # also without rows: a schedule goes on alike on all ranks

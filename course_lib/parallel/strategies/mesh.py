@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
+from course_lib.chain import check_bounds
+from course_lib.clipping import clip_gradient, squares
+from course_lib.layers import Dropout
 from course_lib.network import Network
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
@@ -83,16 +86,22 @@ class Mesh(Strategy):
     bounds: tuple[int, ...] | None = None
     algorithm: str = "auto"
 
+    clips = True
+
     def __post_init__(self) -> None:
         for name in ("data", "pipeline", "tensor", "micro_batches"):
-            check_integer(getattr(self, name), where="Mesh", name=name, at_least=1)
+            count = check_integer(getattr(self, name), where="Mesh", name=name, at_least=1)
+            object.__setattr__(self, name, count)
         lookup("pipeline schedule", self.schedule, SCHEDULES)
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
-        if self.bounds is not None and len(self.bounds) != self.pipeline - 1:
-            raise ValueError(
-                f"bounds: {self.pipeline} stages need {self.pipeline - 1} cuts, got "
-                f"{list(self.bounds)}."
-            )
+        if self.bounds is not None:
+            bounds = check_bounds(self.bounds, where="Mesh")
+            if len(bounds) != self.pipeline - 1:
+                raise ValueError(
+                    f"bounds: {self.pipeline} stages need {self.pipeline - 1} cuts, got "
+                    f"{list(bounds)}."
+                )
+            object.__setattr__(self, "bounds", bounds)
 
     @property
     def size(self) -> int:
@@ -132,6 +141,13 @@ class Mesh(Strategy):
             )
         for size in workers:
             self._check_size(size)
+        for i, layer in enumerate(net.layers):
+            if self.pipeline > 1 and isinstance(layer, Dropout) and type(layer) is not Dropout:
+                raise ValueError(
+                    f"pipeline: layer {i}, {layer!r}, derives from Dropout, and nobody knows how "
+                    "many random numbers it draws, which the other stages have to pass over. Use "
+                    "another strategy for this network, such as 'sync'."
+                )
         for stage in net.split(self.cuts(net)):
             tensor_indices(stage, 0, self.tensor)
 
@@ -160,6 +176,8 @@ def grid(data: int, pipeline: int, tensor: int) -> Array:
     array([[[0, 1, 2]],
            [[3, 4, 5]]])
     """
+    for name, count in (("data", data), ("pipeline", pipeline), ("tensor", tensor)):
+        check_integer(count, where="grid", name=name, at_least=1)
     return np.arange(data * pipeline * tensor).reshape(data, pipeline, tensor)
 
 
@@ -188,6 +206,10 @@ class MeshSession(Session):
             self.state = job.optimizer.init(self.theta)
         else:
             self.state = {name: self._mine(value) for name, value in job.state.items()}
+        # Parameters that several ranks of a replica have count once in the norm.
+        lower = range(self._replica.rank)
+        others = [indices_of(job.net, self._bounds, rank, mesh.tensor) for rank in lower]
+        self._once = ~np.isin(self._indices, np.concatenate([[], *others]))
         self._gradient = self._data.buffer(len(self.theta), self.theta.dtype)
         # The generator jumps over what the stages before this one draw.
         first = [0, *self._bounds][self._pipeline.rank]
@@ -220,6 +242,9 @@ class MeshSession(Session):
         loss = self.stage.run(actions, batch)
         self._clock.lap("compute")
         all_reduce(self._data, self._gradient, self._mesh.algorithm)
+        if job.clip is not None:
+            digits = all_reduce(self._replica, squares(self._gradient[self._once]))
+            clip_gradient(self._gradient, job.clip, digits)
         self._clock.lap("communication")
         optimizer = job.optimizer
         _, self.state = optimizer.step(self.theta, self._gradient, self.state, out=self.theta)

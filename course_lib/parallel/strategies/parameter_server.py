@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from course_lib.arrays import Array, check_integer
+from course_lib.clipping import clip_gradient
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import broadcast
@@ -66,6 +67,9 @@ class AsyncParameterServer(Strategy):
 
     staleness: int
 
+    elastic = True
+    clips = True
+
     def __post_init__(self) -> None:
         check_integer(self.staleness, where="AsyncParameterServer", name="staleness", at_least=0)
 
@@ -106,7 +110,7 @@ class ServerSession(Session):
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, staleness: int) -> None:
         self.log: list[Applied] = []
         self._comm, self._clock, self._staleness = comm, clock, staleness
-        self._optimizer = job.optimizer
+        self._optimizer, self._clip = job.optimizer, job.clip
         self._local = LocalGradient(job, clock, max(1, comm.size - 1))  # used if it is alone
         self._theta = job.theta.copy()
         self._state = job.optimizer.init(self._theta) if job.state is None else deepcopy(job.state)
@@ -171,6 +175,7 @@ class ServerSession(Session):
 
     def _apply(self, worker: int, step: int, gradient: Array, read: tuple[int, int]) -> None:
         self.log.append(Applied(worker, step, *read, version=len(self.log)))
+        clip_gradient(gradient, self._clip)
         # A schedule counts batches, though the state counts updates.
         optimizer = replace(self._optimizer, lr=self._optimizer.learning_rate(step))
         self._theta, self._state = optimizer.step(

@@ -78,6 +78,8 @@ class Pipeline(Strategy):
     schedule: str = "gpipe"
     bounds: tuple[int, ...] | None = None
 
+    clips = True
+
     def __post_init__(self) -> None:
         for name in ("stages", "micro_batches"):
             check_integer(getattr(self, name), where="Pipeline", name=name, at_least=1)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, check_instance, check_integer
 from course_lib.chain import Chain
 from course_lib.layers import Dense, Dropout, Noise
 from course_lib.losses import Loss
@@ -196,7 +196,9 @@ def balanced_bounds(net: Chain, stages: int, *, together: int = 1) -> tuple[int,
     >>> balanced_bounds(mlp([100, 8, 8, 8]), 2)  # 800 weights before the cut, 128 after it
     (2,)
     """
+    check_instance(net, Chain, where="balanced_bounds", name="net")
     check_integer(stages, where="balanced_bounds", name="stages", at_least=1)
+    check_integer(together, where="balanced_bounds", name="together", at_least=1)
     dense = [(i, layer) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
     groups = [dense[i : i + together] for i in range(0, len(dense), together)]
     if stages > max(1, len(groups)):

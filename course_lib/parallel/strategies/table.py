@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from course_lib.arrays import check_instance
 from course_lib.parallel.strategies.compressed import Compressed
 from course_lib.parallel.strategies.compression import Int8, PowerSGD, TopK
 from course_lib.parallel.strategies.data_parallel import SyncSGD
@@ -101,6 +102,7 @@ def parse(text: str) -> Strategy:
     ...
     ValueError: strategy 'local:often': expected local:STEPS; 'often' is not a whole number.
     """
+    check_instance(text, str, where="parse", name="text", hint="such as 'local:8'")
     name, *given = text.split(":")
     kind = lookup("strategy", name, STRATEGIES)
     try:

@@ -21,7 +21,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.chain import Chain
-from course_lib.layers import Dense, Dropout, Empty, Layer, Noise, Params, fresh
+from course_lib.layers import Activate, Dense, Dropout, Empty, Layer, Noise, Params, fresh
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_reduce, shard
 from course_lib.parallel.comm import Comm
@@ -41,7 +41,8 @@ def tensor_plan(chain: Chain) -> list[str]:
     >>> tensor_plan(mlp([4, 8, 8, 3]))  # Dense, Activate, Dense, Activate, Dense
     ['columns', 'units', 'rows', 'whole', 'whole']
     """
-    dense = [i for i, layer in enumerate(chain.layers) if isinstance(layer, Dense)]
+    # A class that derives from Dense may compute something else.
+    dense = [i for i, layer in enumerate(chain.layers) if type(layer) is Dense]
     plan = ["whole"] * len(chain.layers)
     for first, second in zip(dense[0::2], dense[1::2], strict=False):
         plan[first : second + 1] = ["columns", *["units"] * (second - first - 1), "rows"]
@@ -51,7 +52,8 @@ def tensor_plan(chain: Chain) -> list[str]:
 def tensor_indices(chain: Chain, rank: int, size: int) -> Array:
     """Return where in theta the parameters of a rank lie, in the order in which it holds them.
 
-    ``theta[indices]`` is what a rank starts from, ``theta[indices] = part`` puts it back.
+    ``theta[indices]`` is what a rank starts from, ``theta[indices] = part`` puts it back. Raises
+    ValueError for a network that can not be split on so many ranks.
 
     Examples
     --------
@@ -61,6 +63,13 @@ def tensor_indices(chain: Chain, rank: int, size: int) -> Array:
     """
     tree = chain.unpack(np.arange(chain.n_params))
     for i, (how, layer, p) in enumerate(zip(tensor_plan(chain), chain.layers, tree, strict=True)):
+        if how == "units" and size > 1 and type(layer) not in (Activate, Dropout):
+            raise ValueError(
+                f"tensor parallelism: layer {i}, {layer!r}, stands between two Dense layers whose "
+                "units are shared out, and of a layer that is neither Activate nor Dropout nobody "
+                "knows whether it treats each unit by itself. Use another strategy for this "
+                "network, such as 'sync' or 'pipeline:2:4'."
+            )
         if isinstance(layer, Dense) and how == "columns":
             columns = _units(layer.fan_out, rank, size, i)
             tree[i] = {"W": p["W"][:, columns], "b": p["b"][columns]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from course_lib.arrays import check_instance
 from course_lib.network import Network
 from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import ALL_REDUCE
@@ -47,6 +48,9 @@ class TensorParallel(Strategy):
 
     algorithm: str = "auto"
 
+    elastic = True
+    clips = True
+
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)
 
@@ -71,5 +75,6 @@ def sums_per_step(net: Network) -> int:
     >>> [sums_per_step(mlp([4] * (layers + 1))) for layers in (1, 2, 3, 4)]
     [0, 1, 1, 3]
     """
+    check_instance(net, Network, where="sums_per_step", name="net")
     pairs = tensor_plan(net).count("columns")
     return max(0, 2 * pairs - 1)

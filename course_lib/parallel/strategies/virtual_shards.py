@@ -45,10 +45,16 @@ class VirtualShards(Strategy):
     Notes
     -----
     The same bits need the same machine code too: the same NumPy and BLAS, on the same kind of
-    processor, with the same number of threads.
+    processor, with the same number of threads: with two, BLAS cuts a large product in other places
+    than with one. Workers that Dask's nannies start, those of a private cluster too, have one
+    thread; :func:`course_lib.training.fit` and ``comm="inprocess"`` have one per core, unless
+    ``OMP_NUM_THREADS=1`` was set before Python started.
     """
 
     shards: int = 8
+
+    elastic = True
+    clips = True
 
     def __post_init__(self) -> None:
         count = check_integer(self.shards, where="VirtualShards", name="shards", at_least=1)

@@ -15,9 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_lib.arrays import Array
+from course_lib.clipping import clip_gradient, squares
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch
-from course_lib.parallel.collectives import REDUCE_SCATTER, all_gather, reduce_scatter, shard
+from course_lib.parallel.collectives import (
+    REDUCE_SCATTER,
+    all_gather,
+    all_reduce,
+    reduce_scatter,
+    shard,
+)
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.strategies.job import Job, Session, Strategy
 from course_lib.parallel.strategies.local_gradient import LocalGradient
@@ -56,6 +63,9 @@ class ZeRO1(Strategy):
 
     algorithm: str = "auto"
 
+    elastic = True
+    clips = True
+
     def __post_init__(self) -> None:
         lookup("reduce_scatter algorithm", self.algorithm, REDUCE_SCATTER)
 
@@ -69,7 +79,7 @@ class ZeROSession(Session):
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, algorithm: str) -> None:
         self._comm, self._clock, self._optimizer = comm, clock, job.optimizer
-        self._algorithm = algorithm
+        self._algorithm, self._clip = algorithm, job.clip
         self._theta, self._local = job.theta.copy(), LocalGradient(job, clock, comm.size)
         self._gradient = comm.buffer(len(self._theta), self._theta.dtype)
         self._slices = [shard(len(self._theta), rank, comm.size) for rank in range(comm.size)]
@@ -86,6 +96,10 @@ class ZeROSession(Session):
         self._clock.lap("compute")
         gradient = reduce_scatter(self._comm, self._gradient, self._algorithm)
         self._clock.lap("communication")
+        if self._clip is not None:  # nobody has the whole gradient: the sum of squares is of all
+            digits = all_reduce(self._comm, squares(gradient))
+            clip_gradient(gradient, self._clip, digits)
+            self._clock.lap("communication")
         theta = self._theta[self._mine]
         _, self.state = self._optimizer.step(theta, gradient, self.state, out=theta)
         self._clock.lap("compute")

@@ -18,8 +18,20 @@ from course_lib.needs import require
 require("torch", extra="torch,parallel", who="course_lib.parallel.torch_ddp")
 
 from course_lib.parallel.torch_ddp.context import Context
+from course_lib.parallel.torch_ddp.plan import ModuleEpoch
 from course_lib.parallel.torch_ddp.runner import RankEvent, run
 from course_lib.parallel.torch_ddp.sampler import ShareSampler
 from course_lib.parallel.torch_ddp.training import TorchResult, train
+from course_lib.parallel.torch_ddp.using import evaluate, predict
 
-__all__ = ["Context", "RankEvent", "ShareSampler", "TorchResult", "run", "train"]
+__all__ = [
+    "Context",
+    "ModuleEpoch",
+    "RankEvent",
+    "ShareSampler",
+    "TorchResult",
+    "evaluate",
+    "predict",
+    "run",
+    "train",
+]

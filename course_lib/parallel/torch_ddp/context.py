@@ -5,9 +5,9 @@ Chapter: PyTorch DDP on Dask.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,34 +15,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from course_lib.arrays import check_integer
 from course_lib.checkpoint import StrPath
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.torch_ddp.checkpoint import Saved, load_parts, save_parts
+from course_lib.parallel.torch_ddp.noise import seed_noise
+from course_lib.parallel.torch_ddp.reading import read
 from course_lib.parallel.torch_ddp.sampler import Share, ShareSampler
+from course_lib.paths import check_path
 from course_lib.registry import lookup
-
-
-def to_device(data: Any, device: torch.device) -> Any:
-    """Move the tensors in a batch of tuples, lists and dicts.
-
-    Examples
-    --------
-    >>> to_device((torch.zeros(1), {"name": "a"}), torch.device("cpu"))
-    (tensor([0.]), {'name': 'a'})
-    """
-    if isinstance(data, Tensor):
-        return data.to(device, non_blocking=True)
-    if isinstance(data, Mapping):
-        return {key: to_device(value, device) for key, value in data.items()}
-    if isinstance(data, tuple) and hasattr(data, "_fields"):
-        return type(data)(*(to_device(value, device) for value in data))
-    if isinstance(data, list | tuple):
-        return type(data)(to_device(value, device) for value in data)
-    return data
-
 
 # A sign of life this often at most: the scheduler passes each on.
 _PROGRESS = 0.5
@@ -61,6 +44,9 @@ class Context:
         This rank's communicator.
     device : torch.device
         What this rank computes on.
+    folder : str
+        What a path that is not absolute begins at: the driver's working directory, as workers
+        may have another.
 
     Attributes
     ----------
@@ -70,8 +56,8 @@ class Context:
         As given.
     """
 
-    def __init__(self, comm: Comm, device: torch.device) -> None:
-        self.comm, self.device = comm, device
+    def __init__(self, comm: Comm, device: torch.device, folder: str = "") -> None:
+        self.comm, self.device, self._folder = comm, device, Path(folder)
         self.rank, self.size = comm.rank, comm.size
         self._told = 0.0
 
@@ -80,6 +66,11 @@ class Context:
 
         Make the optimizer afterwards. Layers that look at the whole batch, such as BatchNorm, see
         this rank's share only; on GPUs, ``nn.SyncBatchNorm.convert_sync_batchnorm`` helps.
+
+        After the first step PyTorch puts the gradients into buckets in the order in which they
+        became ready, and from then on three ranks or more add them in another order: a program
+        that goes on from a checkpoint differs in the last bits, unless it takes a forward and a
+        backward pass on every rank before :meth:`load`.
 
         Parameters
         ----------
@@ -91,6 +82,26 @@ class Context:
         ids = None if self.device.type == "cpu" else [self.device]
         return DistributedDataParallel(module.to(self.device), device_ids=ids, **options)
 
+    def seed(self, seed: int, epoch: int) -> None:
+        """Seed PyTorch, NumPy and Python: noise that is another on each rank and in each epoch.
+
+        For dropout, and for datasets that draw at random; the processes of a DataLoader take
+        their seeds from PyTorch's. Call it before each epoch, and a run that goes on draws the
+        same.
+        """
+        check_integer(seed, where="seed", name="seed", at_least=0)
+        check_integer(epoch, where="seed", name="epoch", at_least=0)
+        seed_noise(seed, epoch, self.rank)
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every rank the buffers of rank 0, such as the running means of BatchNorm.
+
+        ``DistributedDataParallel`` does so before each step only, so after one each rank has the
+        statistics of its own rows. Every rank must call it.
+        """
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
     def sampler(
         self,
         dataset: Dataset[Any],
@@ -99,6 +110,7 @@ class Context:
         seed: int = 0,
         epoch: int = 0,
         shuffle: bool = True,
+        drop_last: bool = False,
     ) -> ShareSampler:
         """Return this rank's rows of each global batch, the ``batch_sampler`` of a DataLoader."""
         n = len(dataset) if hasattr(dataset, "__len__") else None
@@ -109,8 +121,9 @@ class Context:
                 "weight the losses with ctx.scale."
             )
         return ShareSampler(
-            n, batch_size, self.rank, self.size, seed=seed, epoch=epoch, shuffle=shuffle
-        )
+            n, batch_size, self.rank, self.size, seed=seed, epoch=epoch, shuffle=shuffle,
+            drop_last=drop_last,
+        )  # fmt: skip
 
     def loader(
         self,
@@ -120,11 +133,13 @@ class Context:
         seed: int = 0,
         epoch: int = 0,
         shuffle: bool = True,
+        drop_last: bool = False,
         **options: Any,
     ) -> Iterator[Share]:
         """Yield this rank's share of each global batch of an epoch, on the device.
 
-        Every rank gets the same number of shares, and every row is in one of them, once.
+        Every rank gets the same number of shares, and every row is in one of them, once (but for
+        those of a smaller last batch, with ``drop_last=True``).
 
         Parameters
         ----------
@@ -133,33 +148,33 @@ class Context:
         batch_size : int
             Of the global batch, whatever the number of ranks.
         seed, epoch, shuffle
-            Which order: that of :func:`course_lib.data.batches`.
+            Which order: that of :func:`course_lib.data.batches`. For rows that are drawn at
+            random, see :meth:`seed`.
+        drop_last : bool
+            Leave out the last batch if it is smaller than the others.
         **options
             For ``DataLoader``: ``num_workers``, ``collate_fn``, ...
 
         Raises
         ------
+        ValueError
+            If an option would choose other rows.
         ParallelError
             If num_workers > 0 where Dask does not let its workers start processes.
         """
-        sampler = self.sampler(
-            dataset, batch_size=batch_size, seed=seed, epoch=epoch, shuffle=shuffle
-        )
-        numbers = zip(sampler.rows, sampler.totals, strict=True)
-        if options.get("num_workers", 0) and multiprocessing.current_process().daemon:
-            raise ParallelError(
-                f"loader: num_workers={options['num_workers']} starts processes, which this Dask "
-                "worker may not: it is a daemonic process itself. Use num_workers=0, or start the "
-                "workers where dask.config.set({'distributed.worker.daemon': False}) holds (for "
-                "`dask worker`: DASK_DISTRIBUTED__WORKER__DAEMON=False in its environment)."
+        if taken := sorted({"batch_sampler", "sampler"} & set(options)):
+            raise ValueError(
+                f"loader: {taken[0]}= would choose other rows than this rank's share of each "
+                "global batch; leave it out, or use ctx.sampler in a DataLoader of your own."
             )
-        options = {"pin_memory": self.device.type == "cuda", **options}
-        loader = DataLoader(dataset, batch_sampler=sampler, **options)
-        for i, (data, (rows, total)) in enumerate(zip(loader, numbers, strict=True)):
-            self.comm.check()
+        sampler = self.sampler(
+            dataset, batch_size=batch_size, seed=seed, epoch=epoch, shuffle=shuffle,
+            drop_last=drop_last,
+        )  # fmt: skip
+        for i, (data, piece) in enumerate(read(self.comm, self.device, dataset, sampler, options)):
             if time.monotonic() - self._told > _PROGRESS:
                 self._tell("progress", {"epoch": epoch, "batch": i, "batches": len(sampler)})
-            yield Share(to_device(data, self.device), rows, total, self.size)
+            yield Share(data, piece.own, piece.total, self.size)
 
     def scale(self, loss_sum: Tensor, total: int) -> Tensor:
         """Return what to call ``backward()`` on, given the SUM of this rank's losses.
@@ -199,23 +214,48 @@ class Context:
         step: int,
         keep: int = 3,
         meta: Mapping[str, Any] | None = None,
+        own: Any = None,
         **parts: Any,
     ) -> None:
-        """Write a checkpoint, on rank 0; the other ranks go on, and need not call it.
+        """Write a checkpoint, on rank 0; the other ranks go on, and need not call it without `own`.
 
-        The parts are whatever has a ``state_dict``: ``model=model, optimizer=optimizer``. For the
-        rest see :func:`course_lib.checkpoint.save`.
+        Parameters
+        ----------
+        directory : path
+            A folder that the machine of rank 0 sees; a relative one is the driver's.
+        step, keep, meta
+            See :func:`course_lib.checkpoint.save`.
+        own : optional
+            What this rank alone has, such as ``{"noise": torch.get_rng_state()}``: tensors,
+            arrays, numbers, strings, and dicts and lists of them. Every rank must give something
+            then, and :meth:`load` gives it back to each.
+        **parts
+            Whatever has a ``state_dict`` and is the same on every rank: ``model=model,
+            optimizer=optimizer``.
         """
+        where = self._folder / check_path(directory, where="save", name="directory")
+        path = save_parts(self.comm, where, parts, own, step=step, meta=meta, keep=keep)
         if self.rank == 0:
-            path = save_parts(directory, parts, step=step, meta=meta, keep=keep)
             self._tell("checkpoint", {"step": step}, path)
 
     def load(self, directory: StrPath, **parts: Any) -> Saved | None:
         """Give the parts the state of the newest whole checkpoint; None if there is none.
 
         Every rank must call it; rank 0 reads, and sends the others what it read.
+
+        Returns
+        -------
+        Saved or None
+            ``step``, ``meta`` and ``own``, as they were given to :meth:`save`.
+
+        Raises
+        ------
+        CheckpointMismatch
+            If the checkpoint has no such part, or that of another module or optimizer; or if it
+            holds something of each rank's own, and there were more or fewer ranks.
         """
-        return load_parts(self.comm, directory, parts)
+        where = self._folder / check_path(directory, where="load", name="directory")
+        return load_parts(self.comm, where, parts)
 
     def _tell(self, kind: str, values: Mapping[str, Any], message: str = "") -> None:
         self._told = time.monotonic()

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import psutil  # type: ignore[import-untyped]
 import torch
 import torch.distributed as dist
 
@@ -69,8 +68,6 @@ _LOOK = 0.2
 # run is stopped, so this is never waited for.
 _FINISHED = 7 * 24 * 3600.0
 
-_INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-
 
 @contextmanager
 def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
@@ -82,10 +79,7 @@ def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
     """
     before = open_sockets()
     backend = "gloo" if device.type == "cpu" else "nccl"
-    with _interface(str(getattr(comm, "host", "127.0.0.1"))):
-        group = TorchComm(comm, backend)
-        if device.type != "cpu":
-            dist.barrier(device_ids=[device.index])  # NCCL connects at its first operation
+    group = TorchComm(comm, backend)
     sockets = {fd: inode for fd, inode in open_sockets().items() if before.get(fd) != inode}
 
     def stop() -> None:
@@ -112,7 +106,7 @@ def process_group(comm: Comm, device: torch.device) -> Iterator[None]:
         raise translated from error
     finally:
         ended.set()
-        guard.join()
+        guard.join(comm.timeout)
         group.close()
 
 
@@ -149,31 +143,3 @@ def _translate(comm: Comm, error: BaseException) -> BaseException:
         rank=comm.rank,
         step=comm.step,
     )
-
-
-@contextmanager
-def _interface(host: str) -> Iterator[None]:
-    """Make gloo and NCCL take the network that Dask takes, not what the host's name stands for.
-
-    They read the name of the interface from the environment, once, when they connect; what the
-    user has set stays.
-    """
-    name = _interface_of(host)
-    mine = [key for key in _INTERFACES if name and key not in os.environ]
-    os.environ.update(dict.fromkeys(mine, name))
-    try:
-        yield
-    finally:
-        for key in mine:
-            del os.environ[key]
-
-
-def _interface_of(host: str) -> str:
-    try:
-        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
-    except OSError:
-        return ""
-    for name, entries in psutil.net_if_addrs().items():
-        if any(entry.address.partition("%")[0] in addresses for entry in entries):
-            return str(name)
-    return ""

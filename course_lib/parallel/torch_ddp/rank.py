@@ -5,210 +5,385 @@ Chapter: PyTorch DDP on Dask.
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 
-from course_lib.checkpoint import StrPath
+from course_lib.checkpoint import prepare
+from course_lib.early_stopping import best_epoch
 from course_lib.evaluation import History
-from course_lib.parallel.errors import CheckpointMismatch
-from course_lib.parallel.torch_ddp.checkpoint import from_arrays, to_arrays
+from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.collectives import all_agree, all_reduce
+from course_lib.parallel.strategies import Progress
+from course_lib.parallel.torch_ddp.checkpoint import (
+    Saved,
+    from_arrays,
+    load_parts,
+    save_parts,
+    to_arrays,
+)
 from course_lib.parallel.torch_ddp.context import Context
+from course_lib.parallel.torch_ddp.describe import optimizer_words, training_words
+from course_lib.parallel.torch_ddp.given import (
+    made_module,
+    not_finite,
+    opened,
+    pair,
+    placed,
+    row_values,
+)
+from course_lib.parallel.torch_ddp.judging import Judging, judge
+from course_lib.parallel.torch_ddp.noise import seed_noise
+from course_lib.parallel.torch_ddp.plan import ModuleEpoch, Plan
+from course_lib.parallel.torch_ddp.reading import read
+from course_lib.parallel.torch_ddp.sampler import Share, ShareSampler
+from course_lib.parallel.torch_ddp.stepping import Stepper, autocast
+from course_lib.parallel.training.recovery import check_same
 from course_lib.training import check_finite
 
-RowLoss: TypeAlias = Callable[[Any, Any], Tensor]
-"""Outputs and targets to one number per row."""
+# Seconds between two signs of life within an epoch.
+_PULSE = 0.5
 
-
-def row_values(function: RowLoss, outputs: Any, targets: Any, name: str) -> Tensor:
-    """Return one number per row: what the function says, its mean over the row's outputs.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from torch import nn
-    >>> mse = nn.MSELoss(reduction="none")
-    >>> row_values(mse, torch.zeros(3, 2), torch.ones(3, 2), "loss")
-    tensor([1., 1., 1.])
-    """
-    values = function(outputs, targets)
-    if not isinstance(values, Tensor) or values.ndim == 0 or len(values) != len(targets):
-        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(
-            f"train: {name} must return one number per row, a tensor of shape ({len(targets)},), "
-            f"got {shape}; in PyTorch's losses, choose reduction='none'. A mean per rank would be "
-            "wrong where ranks have different numbers of rows."
-        )
-    if not values.is_floating_point():
-        values = values.double()  # right or wrong, 1 or 0
-    return values.reshape(len(values), -1).mean(1)
-
-
-def pair(data: Any) -> tuple[Any, Any]:
-    """Return the inputs and the targets of a batch."""
-    if not isinstance(data, list | tuple) or len(data) != 2:
-        raise TypeError(
-            f"train: a row of the dataset must be a pair (inputs, target), got "
-            f"{type(data).__name__}; for anything else, write the loop yourself with "
-            "torch_ddp.run."
-        )
-    return data[0], data[1]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained, and how: see :func:`~course_lib.parallel.torch_ddp.training.train`."""
-
-    module: nn.Module | Callable[[], nn.Module]
-    dataset: Dataset[Any] | Callable[[], Dataset[Any]]
-    loss: RowLoss
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-    epochs: int
-    batch_size: int
-    seed: int
-    validation: Dataset[Any] | Callable[[], Dataset[Any]] | None
-    metrics: Mapping[str, RowLoss]
-    stop: Callable[[History], bool] | None
-    checkpoint: StrPath | None
-    every: int
-    keep: int
-    loader: Mapping[str, Any] = field(default_factory=dict)
+# What noise is drawn for, the last number of its key.
+_ROWS, _FORWARD, _HELD_OUT = range(3)
 
 
 def train_rank(ctx: Context, plan: Plan) -> dict[str, Any]:
     """Train on this rank; return its results, the tensors from rank 0 only."""
-    device = ctx.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        return _Training(ctx, plan).run()
+    return _Training(ctx, plan).run()
+
+
+class Losses:
+    """The sum of the losses of an epoch, and the first step at which one was not finite.
+
+    Asking a GPU for a number at every step would make the processor wait; without `ask`, all is
+    kept on the device until the end of the epoch.
+    """
+
+    def __init__(self, device: torch.device, epoch: int, *, ask: bool, begin: float = 0.0) -> None:
+        self._epoch, self._ask = epoch, ask
+        self._total = torch.full((), begin, dtype=torch.float64, device=device)
+        self._bad = torch.full((), math.inf, dtype=torch.float64, device=device)
+
+    def add(self, loss: Tensor, share: Share, step: int) -> None:
+        """Count the sum of the losses of a share; before the others can see its gradient."""
+        if not share.rows:
+            return
+        loss = loss.detach().double()
+        if self._ask and not math.isfinite(loss.item()):
+            if not_finite(share.data):
+                raise FloatingPointError(
+                    f"the loss is {loss.item()} at epoch {self._epoch}, step {step}: a row of this "
+                    "batch holds NaN or infinity itself; remove or impute such rows first."
+                )
+            check_finite(loss.item(), self._epoch, step)
+        self._bad = torch.where(loss.isfinite(), self._bad, self._bad.clamp(max=step))
+        self._total += loss
+
+    @property
+    def own(self) -> float:
+        """The sum over this rank's rows so far, each times its weight."""
+        return self._total.item()
+
+    def mean(self, ctx: Context, weight: float = 1.0) -> float:
+        """Return the mean over the rows of all ranks, whose weights add up to `weight`."""
+        bad = ctx.all_reduce(self._bad, "min").item()
+        if math.isfinite(bad):
+            check_finite(math.nan, self._epoch, int(bad))
+        total: float = ctx.all_reduce(self._total).item()
+        return total / weight
+
+
+class _Best:
+    """The weights and the optimizer's state of the best epoch so far, on rank 0."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.kept
+
+    def load_state_dict(self, kept: dict[str, Any]) -> None:
+        self.kept = kept
 
 
 class _Training:
     def __init__(self, ctx: Context, plan: Plan) -> None:
-        self._ctx, self._plan = ctx, plan
+        self._ctx, self._plan, self._clock = ctx, plan, Stopwatch()
+        seed_noise(plan.seed)
         torch.manual_seed(plan.seed)
-        own = copy.deepcopy(plan.module) if isinstance(plan.module, nn.Module) else plan.module()
-        self._model = ctx.wrap(own)
-        self._optimizer = plan.optimizer(self._model.parameters())
-        self._data = _opened(plan.dataset)
-        self._held_out = None if plan.validation is None else _opened(plan.validation)
+        self._model = ctx.wrap(made_module(plan.module), **plan.ddp)
+        self._stepper = Stepper(
+            self._model.module, plan.optimizer, groups=plan.groups, schedule=plan.schedule,
+            schedule_each=plan.schedule_each, clip=plan.clip, precision=plan.precision,
+            device=ctx.device,
+        )  # fmt: skip
+        optimizer = optimizer_words(self._stepper.optimizer)
+        self._stepper.begin()
+        self._data = self._opened("dataset", plan.dataset, drop_last=plan.drop_last)
+        self._held_out = None
+        if plan.validation is not None:
+            self._held_out = self._opened("validation", plan.validation)
+        self._loss = placed(plan.loss, ctx.device)
+        self._autocast = partial(autocast, plan.precision, ctx.device)
+        functions = {"loss": self._loss}
+        functions |= {name: placed(f, ctx.device) for name, f in plan.metrics.items()}
+        self._judging = Judging(
+            functions, plan.set_metrics, plan.batch_size, plan.loader, self._autocast
+        )
+        self._saves = plan.saving is not None or plan.begin is not None
+        self._config: dict[str, str] = {}
+        if self._saves:
+            self._config = training_words(
+                plan, optimizer, self._stepper, self._model.module, self._data, self._held_out
+            )
         self._history: History = {}
-        self._steps = 0
+        self._taken = 0
+        self._best = _Best()
+        self._told = time.monotonic()
+
+    def _opened(self, name: str, dataset: Any, **options: Any) -> Any:
+        dataset = opened(name, dataset)
+        # Refuses what can not be shared, before anything is read.
+        self._ctx.sampler(dataset, batch_size=self._plan.batch_size, **options)
+        for given in ("weights", "draw") if name == "dataset" else ():
+            numbers = getattr(self._plan, given)
+            if numbers is not None and len(numbers) != len(dataset):
+                raise ValueError(
+                    f"train: {given} must be one number per row of the dataset, {len(dataset)}, "
+                    f"got {len(numbers)}."
+                )
+        return dataset
 
     def run(self) -> dict[str, Any]:
         ctx, plan = self._ctx, self._plan
-        epoch, stopped = self._resume()
-        while epoch < plan.epochs and not stopped:
-            start = time.perf_counter()
-            rows = self._epoch(epoch)
-            self._validate()
-            last = {name: values[-1] for name, values in self._history.items()}
-            ctx.report(epoch=epoch, **last, rows=rows, seconds=time.perf_counter() - start)
-            epoch += 1
-            stopped = plan.stop is not None and ctx.any(plan.stop(self._history))
-            if epoch % plan.every == 0 or epoch == plan.epochs or stopped:
-                self._save(epoch, stopped)
+        start = self._resume()
+        # A run that had ended, or would have stopped, has nothing left to do.
+        ended = start.step == 0 and self._stops()
+        epochs = range(start.epoch, start.epoch if ended else plan.epochs)
+        if epochs and plan.saving is not None and ctx.rank == 0:
+            prepare(plan.saving.directory)
+        self._clock.lap("setup")
+        for epoch in epochs:
+            self._record(epoch, self._steps(epoch, start if epoch == start.epoch else Progress()))
+            self._stepper.end_epoch()
+            row = {name: values[-1] for name, values in self._history.items()}
+            self._tell(epoch, "metric", row)
+            self._call_back(epoch)
+            stops = self._stops()
+            self._clock.lap("evaluation")
+            if plan.saving is not None and (
+                stops or epoch + 1 == plan.epochs or plan.saving.due(self._taken, epoch_ends=True)
+            ):
+                self._save(epoch + 1, 0, 0.0)
+            if stops:
+                break
         return self._result()
 
-    def _epoch(self, epoch: int) -> int:
-        ctx, plan = self._ctx, self._plan
-        # Dropout's noise: another for each rank, and the same again after a restart.
-        seeds = np.random.SeedSequence([plan.seed, epoch, ctx.rank])
-        torch.manual_seed(int(seeds.generate_state(1)[0]))
+    def _stops(self) -> bool:
+        """Decide, all ranks together, whether the history says to stop."""
+        history, stop = self._history, self._plan.stop
+        return bool(history) and stop is not None and all_agree(self._ctx.comm, stop(history))
+
+    def _sampler(self, epoch: int, first: int = 0) -> ShareSampler:
+        plan, ctx = self._plan, self._ctx
+        return ShareSampler(
+            len(self._data), plan.batch_size, ctx.rank, ctx.size, seed=plan.seed, epoch=epoch,
+            drop_last=plan.drop_last, accumulate=plan.accumulate, weights=plan.weights,
+            draw=plan.draw, first=first,
+        )  # fmt: skip
+
+    def _shares(self, epoch: int, first: int = 0) -> Iterator[tuple[Share, int, bool]]:
+        """Yield this rank's share of each piece, its step, and whether it is the step's last."""
+        plan, ctx = self._plan, self._ctx
+        # The same again after a restart, wherever in the epoch it begins.
+        key = plan.seed, epoch, ctx.rank
+        sampler = self._sampler(epoch, first)
         self._model.train()
-        # Kept on the device: asking for the number at every step would make the processor wait.
-        total, rows = torch.zeros((), dtype=torch.float64, device=ctx.device), 0
-        for share in ctx.loader(
-            self._data, batch_size=plan.batch_size, seed=plan.seed, epoch=epoch, **plan.loader
+        for data, piece in read(
+            ctx.comm, ctx.device, self._data, sampler, plan.loader, (*key, _ROWS)
         ):
-            ctx.comm.step = self._steps
-            inputs, targets = pair(share.data)
-            self._optimizer.zero_grad()
-            loss = row_values(plan.loss, self._model(inputs), targets, "loss").sum()
-            share.mean(loss).backward()
-            self._optimizer.step()
-            if share.rows:
-                total += loss.detach()
-            rows += share.rows
-            self._steps += 1
-        mean = ctx.all_reduce(total).item() / ctx.all_reduce(rows)
-        check_finite(mean, epoch, self._steps - 1)
-        self._history.setdefault("loss", []).append(mean)
-        return rows
+            weights = None
+            if plan.weights is not None:
+                own = plan.weights[piece.rows[: piece.own]]
+                weights = torch.from_numpy(own).to(ctx.device)
+            seed_noise(*key, _FORWARD, piece.number)
+            share = Share(data, piece.own, piece.total, ctx.size, weights)
+            yield share, piece.step, piece.ends
 
-    def _validate(self) -> None:
-        ctx, plan = self._ctx, self._plan
-        if self._held_out is None:
-            return
-        functions = {"loss": plan.loss, **plan.metrics}
-        sums = torch.zeros(len(functions) + 1, dtype=torch.float64, device=ctx.device)
-        # Not the wrapped module: it would wait for the other ranks, to which nothing is added.
-        own = self._model.module.eval()
-        with torch.no_grad():
-            for share in ctx.loader(
-                self._held_out, batch_size=plan.batch_size, shuffle=False, **plan.loader
-            ):
-                if share.rows:
-                    inputs, targets = pair(share.data)
-                    outputs = own(inputs)
-                    for i, (name, function) in enumerate(functions.items()):
-                        sums[i] += row_values(function, outputs, targets, name).sum()
-                    sums[-1] += share.rows
-        *values, rows = ctx.all_reduce(sums).tolist()
-        for name, value in zip(functions, values, strict=True):
-            self._history.setdefault(f"val_{name}", []).append(value / rows)
+    def _forward(self, share: Share) -> Tensor:
+        """Return the sum of the losses of a share."""
+        inputs, targets = pair(share.data)
+        rows = max(share.rows, 1)  # who has none computes with a stand-in
+        own_step = self._plan.training_step
+        try:
+            with self._autocast():
+                if own_step is None:
+                    values = row_values(self._loss, self._model(inputs), targets, rows, "loss")
+                else:
+                    step = partial(own_step, self._model)
+                    values = row_values(step, inputs, targets, rows, "training_step")
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                f"train: rank {self._ctx.rank} has one row of a batch of {share.total:g} rows, and "
+                "BatchNorm has no variance of one row. Leave out a small last batch by "
+                "drop_last=True, or take a larger batch_size, fewer workers, or LayerNorm."
+            ) from error
+        # A sum of many numbers of 16 bits would be one of few digits.
+        half = values.dtype in (torch.bfloat16, torch.float16)
+        return share.sum(values.float() if half else values)
 
-    def _config(self) -> dict[str, Any]:
-        plan = self._plan
-        return {"rows": len(self._data), "batch_size": plan.batch_size, "seed": plan.seed}
+    def _steps(self, epoch: int, start: Progress) -> float:
+        """Take the steps of an epoch, from the given one on; return the mean loss."""
+        ctx, saving = self._ctx, self._plan.saving
+        losses = Losses(
+            ctx.device, epoch, ask=ctx.device.type == "cpu", begin=start.loss(ctx.rank, ctx.size)
+        )
+        sampler = self._sampler(epoch)
+        last = len(sampler.totals) - 1
+        for share, step, ends in self._shares(epoch, start.step):
+            self._clock.lap("input")
+            ctx.comm.step = self._taken
+            with nullcontext() if ends else self._model.no_sync():
+                loss = self._forward(share)
+                losses.add(loss, share, step)
+                self._stepper.scaled(share.mean(loss)).backward()
+            if ends:
+                self._stepper.step(self._taken)
+                self._taken += 1
+                if time.monotonic() > self._told + _PULSE:
+                    self._tell(epoch, "progress")
+                if saving is not None and step < last and saving.due(self._taken):
+                    self._clock.lap("compute")
+                    self._save(epoch, step + 1, losses.own)
+            self._clock.lap("compute")
+        mean = losses.mean(ctx, sampler.epoch_weight())
+        self._clock.lap("communication")
+        return mean
 
-    def _save(self, epoch: int, stopped: bool) -> None:
-        plan = self._plan
-        if plan.checkpoint is not None:
-            meta = {
-                "config": self._config(), "epoch": epoch, "stopped": stopped,
-                "history": self._history,
-            }  # fmt: skip
-            self._ctx.save(
-                plan.checkpoint, step=self._steps, keep=plan.keep, meta=meta,
-                model=self._model, optimizer=self._optimizer,
+    def _record(self, epoch: int, loss: float) -> None:
+        """Append one epoch to the history; if it is the best so far, rank 0 keeps its weights."""
+        plan, module = self._plan, self._model.module
+        self._ctx.share_buffers(module)
+        row = {"loss": loss}
+        module.eval()
+        if self._held_out is not None:
+            key = plan.seed, epoch, self._ctx.rank, _HELD_OUT
+            found = judge(self._ctx, module, self._held_out, self._judging, key)
+            row |= {f"val_{name}": value for name, value in found.items()}
+        for name, value in row.items():
+            self._history.setdefault(name, []).append(value)
+        metric, last = plan.keep_best, len(self._history["loss"]) - 1
+        if metric is not None and self._ctx.rank == 0:
+            if best_epoch(self._history, metric, better=plan.better, where="train") == last:
+                self._best.kept = self._trained()
+
+    def _call_back(self, epoch: int) -> None:
+        if self._ctx.rank == 0:
+            module, history = self._model.module, deepcopy(self._history)
+            for callback in self._plan.callbacks:
+                callback(ModuleEpoch(epoch, module, self._stepper.optimizer, history))
+
+    def _parts(self) -> dict[str, Any]:
+        kept = {} if self._plan.keep_best is None else {"best": self._best}
+        return {"model": self._model, **self._stepper.parts(), **kept}
+
+    def _save(self, epoch: int, step: int, loss: float) -> None:
+        """Write a checkpoint, from which the given step comes next; `loss` is this rank's sum."""
+        ctx, saving = self._ctx, self._plan.saving
+        assert saving is not None
+        losses = np.zeros(ctx.size)
+        losses[ctx.rank] = loss
+        all_reduce(ctx.comm, losses)  # adds only zeros: the parts keep their bits
+        ctx.comm.check()  # another attempt may be writing by now
+        if ctx.rank == 0:
+            if not all(bool(p.isfinite().all()) for p in self._model.parameters()):
+                # Saved, they would come back at each restart.
+                raise FloatingPointError(
+                    f"the parameters are not finite after {self._taken} steps: the training has "
+                    "diverged; lower the learning rate. The checkpoint before is left as it is."
+                )
+            here = Progress(epoch, step, self._taken, losses.tolist(), self._history)
+            meta = {"config": self._config, "progress": asdict(here)}
+            path = save_parts(
+                ctx.comm, saving.directory, self._parts(), None, step=self._taken, meta=meta,
+                keep=saving.keep,
             )  # fmt: skip
+            self._tell(epoch, "checkpoint", message=path)
+        self._clock.lap("checkpoint")
 
-    def _resume(self) -> tuple[int, bool]:
-        where = self._plan.checkpoint
-        if where is None:
-            return 0, False
-        found = self._ctx.load(where, model=self._model, optimizer=self._optimizer)
+    def _resume(self) -> Progress:
+        """Go on from the last checkpoint, if there is one; return what comes next."""
+        plan = self._plan
+        if not self._saves:
+            return Progress()
+        where = plan.begin if plan.saving is None else plan.saving.directory
+        assert where is not None
+
+        def begin(found: Saved) -> None:
+            check_same(self._config, found.meta.get("config"), found.step, where)
+            if self._ctx.size > 2:
+                self._first_pass()
+
+        found = load_parts(
+            self._ctx.comm, where, self._parts(), begin, begin=plan.begin, newest=plan.newest
+        )
         if found is None:
-            return 0, False
-        if found.meta["config"] != self._config():
-            raise CheckpointMismatch(
-                f"train: the checkpoint in {where} is of a training with {found.meta['config']}, "
-                f"and this one has {self._config()}; choose another folder.",
-                rank=self._ctx.rank,
-            )
-        self._steps, self._history = found.step, found.meta["history"]
-        return found.meta["epoch"], found.meta["stopped"]
+            return Progress()
+        here = Progress(**found.meta["progress"])
+        self._taken, self._history = here.taken, deepcopy(here.history)
+        if self._ctx.rank == 0:
+            self._ctx.comm.report({"kind": "begin", "epoch": here.epoch, "step": here.taken})
+        else:
+            self._best.kept = {}
+        return here
+
+    def _first_pass(self) -> None:
+        """Run what the first step of the training ran, but for the step itself.
+
+        After it PyTorch fills its buckets in another order, in which three ranks and more get
+        other last bits; a training that goes on must be past that, too.
+        """
+        share, *_ = next(iter(self._shares(0)))
+        share.mean(self._forward(share)).backward()
+        self._stepper.optimizer.zero_grad()
+
+    def _tell(
+        self, epoch: int, kind: str, metrics: Mapping[str, float] | None = None, message: str = ""
+    ) -> None:
+        """Report an event to the driver, see :class:`~course_lib.parallel.Event`."""
+        self._told = time.monotonic()
+        if self._ctx.rank == 0:
+            event = {"epoch": epoch, "metrics": dict(metrics or {}), "kind": kind}
+            self._ctx.comm.report({**event, "step": self._taken, "message": message})
+
+    def _trained(self) -> dict[str, Any]:
+        """Return what has been trained, on the processor."""
+        model, optimizer = self._model.module.state_dict(), self._stepper.optimizer.state_dict()
+        return {
+            "state_dict": from_arrays(*to_arrays("model", model)),
+            "optimizer_state": from_arrays(*to_arrays("optimizer", optimizer)),
+        }
 
     def _result(self) -> dict[str, Any]:
-        skeleton, arrays = to_arrays("model", self._model.module.state_dict())
-        digest = hashlib.sha256()
-        for name, parameter in self._model.module.named_parameters():
-            digest.update(name.encode() + to_arrays("", parameter)[1][""].tobytes())
-        result: dict[str, Any] = {"digest": digest.hexdigest()}
+        module = self._model.module
+        found = hashlib.sha256()
+        for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+            found.update(name.encode() + to_arrays("", tensor)[1][""].tobytes())
+        result: dict[str, Any] = {"digest": found.hexdigest(), "threads": torch.get_num_threads()}
         if self._ctx.rank == 0:
-            result["state_dict"] = from_arrays(skeleton, arrays)
-            result["optimizer_state"] = from_arrays(*to_arrays("", self._optimizer.state_dict()))
-            result["history"] = self._history
-        return result
-
-
-def _opened(dataset: Any) -> Any:
-    return dataset() if callable(dataset) and not hasattr(dataset, "__getitem__") else dataset
+            result |= (self._best.kept or self._trained()) | {"history": self._history}
+        self._clock.lap("evaluation")
+        return result | {"seconds": self._clock.seconds, "sent": self._ctx.comm.counters}

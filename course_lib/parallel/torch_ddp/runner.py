@@ -5,17 +5,24 @@ Chapter: PyTorch DDP on Dask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from distributed import get_worker
 
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import DEVICES, own_device
 from course_lib.parallel.comm import Comm
+from course_lib.parallel.doors import check_timeout
 from course_lib.parallel.errors import ParallelError
-from course_lib.parallel.launch import Relauncher, run_with_restarts
+from course_lib.parallel.launch import Relauncher, interruptible, run_with_restarts
 from course_lib.parallel.torch_ddp.context import Context
 from course_lib.parallel.torch_ddp.group import process_group
+from course_lib.parallel.torch_ddp.noise import own_noise
 from course_lib.registry import lookup
 
 if TYPE_CHECKING:
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class RankEvent(NamedTuple):
-    """What ``on_event`` is shown: something that one rank has told.
+    """What ``on_event`` of :func:`run` is shown: something that one rank has told.
 
     Attributes
     ----------
@@ -50,6 +57,7 @@ class RankEvent(NamedTuple):
     message: str = ""
 
 
+@interruptible("run")
 def run(
     fn: Callable[..., Any],
     *args: Any,
@@ -67,12 +75,14 @@ def run(
     ----------
     fn : callable
         The program of a rank. Its first argument is a
-        :class:`~course_lib.parallel.torch_ddp.context.Context`.
+        :class:`~course_lib.parallel.torch_ddp.context.Context`. PyTorch computes in it with as
+        many threads as the worker has (``dask worker --nthreads``). What it warns of, the caller
+        is warned of, once.
     *args, **kwargs
         Sent to each worker once. What is too large for that, such as a dataset, is better opened
         by `fn` itself.
     workers : int
-        The number of ranks.
+        The number of ranks (``world_size``).
     client : Client, str or None
         A client of a Dask cluster, the address of its scheduler, or None for a private cluster.
     device : {"auto", "cpu", "cuda"}
@@ -118,7 +128,8 @@ def run(
     """
     check_integer(workers, where="run", name="workers", at_least=1)
     check_integer(max_restarts, where="run", name="max_restarts", at_least=0)
-    program = (OnGroup(fn, device), args, kwargs)
+    timeout = check_timeout(timeout, where="run")
+    program = (OnGroup(fn, device, os.getcwd()), args, kwargs)
 
     def hear(message: Mapping[str, Any]) -> None:
         if on_event is not None:
@@ -139,10 +150,11 @@ def run(
 
 @dataclass(frozen=True)
 class OnGroup:
-    """A program of a rank, ``fn(ctx, ...)``, that is given a process group and a device."""
+    """A program of a rank, ``fn(ctx, ...)``, that is given a process group and a context."""
 
     fn: Callable[..., Any]
     device: str = "auto"
+    folder: str = ""
 
     def __post_init__(self) -> None:
         lookup("device", self.device, dict.fromkeys(DEVICES))
@@ -150,5 +162,20 @@ class OnGroup:
     def __call__(self, comm: Comm, *args: Any, **kwargs: Any) -> Any:
         """Run the program."""
         device = own_device(comm, self.device)
-        with process_group(comm, device):
-            return self.fn(Context(comm, device), *args, **kwargs)
+        with threads_of_worker(), own_noise(device), process_group(comm, device):
+            return self.fn(Context(comm, device, self.folder), *args, **kwargs)
+
+
+@contextmanager
+def threads_of_worker() -> Iterator[None]:
+    """Compute with as many threads as the Dask worker was given.
+
+    Dask starts its workers with OMP_NUM_THREADS=1, however many threads they have.
+    """
+    before = torch.get_num_threads()
+    with suppress(ValueError):  # no worker of Dask
+        torch.set_num_threads(get_worker().state.nthreads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from course_lib.parallel.training.driver import train
 from course_lib.parallel.training.events import Event
+from course_lib.parallel.training.logs import CSVLog, LogEvents, TensorBoardLog, together
 from course_lib.parallel.training.predicted import predict
 from course_lib.parallel.training.result import Predicted, RankResult, RankTiming, TrainResult
 
-__all__ = ["Event", "Predicted", "RankResult", "RankTiming", "TrainResult", "predict", "train"]
+__all__ = [
+    "CSVLog",
+    "Event",
+    "LogEvents",
+    "Predicted",
+    "RankResult",
+    "RankTiming",
+    "TensorBoardLog",
+    "TrainResult",
+    "predict",
+    "together",
+    "train",
+]

@@ -6,22 +6,24 @@ Chapter: data parallelism.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, check_callable, check_flag, check_integer
 from course_lib.checkpoint import StrPath
 from course_lib.data import Split
-from course_lib.evaluation import History
+from course_lib.evaluation import Epoch, History
 from course_lib.needs import require_dask
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.channels import OnChannel
+from course_lib.parallel.clock import stored_within
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.comm.interface import Report
+from course_lib.parallel.doors import check_client, check_timeout
 from course_lib.parallel.errors import ParallelError
-from course_lib.parallel.launch import run_with_restarts
+from course_lib.parallel.launch import interruptible, run_with_restarts
 from course_lib.parallel.sources import InBlocks
 from course_lib.parallel.strategies import Job, Strategy
 from course_lib.parallel.training.events import Event, Listener
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
+@interruptible("train")
 def train(
     model: Network,
     data: Split | tuple[Any, Any] | StrPath | InBlocks,
@@ -56,9 +59,11 @@ def train(
     resume: StrPath = "auto",
     max_restarts: int = 2,
     timeout: float = 60.0,
-    validation: tuple[Any, Any] | None = None,
+    validation: Split | tuple[Any, Any] | StrPath | None = None,
     stop: Callable[[History], bool] | None = None,
+    clip: float | None = None,
     keep_best: str | None = None,
+    callbacks: Sequence[Callable[[Epoch], None]] = (),
     on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
 ) -> TrainResult:
@@ -78,15 +83,17 @@ def train(
         :mod:`course_lib.parallel.sources`.
     optimizer : Optimizer
         How to step.
-    epochs, batch_size : int
-        Passes over the data, and rows per step over all workers together (the GLOBAL batch).
+    epochs : int
+        Passes over the data.
+    batch_size : int
+        Rows per step. They are those of all ranks together (the GLOBAL batch).
     strategy : str or Strategy
         How the ranks work together: a text such as ``"sync"``, ``"local:8"``, ``"topk:0.01"``, see
         :data:`~course_lib.parallel.strategies.table.STRATEGIES`, or an object such as
         ``LocalSGD(8)``.
     workers : int or (int, int)
-        The number of ranks, one per worker; or the least and the most: each start and restart
-        takes as many as there are.
+        The number of ranks; or the least and the most: each start and restart takes as many as
+        there are workers. Each rank has a worker of its own.
     client : Client or str, optional
         A Dask client, or the address of a scheduler; without, `workers` processes are started on
         this machine and closed at the end.
@@ -97,33 +104,46 @@ def train(
         What computes the gradients.
     virtual_shards : int, optional
         N, short for the strategy ``"virtual:N"``: each batch is cut in N pieces, a power of two,
-        whatever the number of workers; then 1, 2, 3, ... workers give the same bits.
+        whatever the number of workers; then 1, 2, 3, ... workers give the same bits, if all have
+        as many BLAS threads, see :class:`~course_lib.parallel.VirtualShards`.
     seed : int
-        Decides the order of rows, dropout's noise and, without `theta`, the initial parameters.
+        Decides the order of the rows, and noise; without `theta`, also the initial parameters.
     theta : array, shape (n_params,), optional
         Where to start; by default ``model.init(np.random.default_rng(seed))``.
     checkpoint : path, optional
-        A directory for this training, seen by this process and by the workers. When a worker is
-        lost or silent, all ranks start again from the newest checkpoint in it.
+        A folder for this training, seen by this process and by the workers. When a worker is
+        lost or silent, all ranks start again from the newest checkpoint in it. One of another
+        training is refused. Compared are all numbers of arrays; of files the size, the time of
+        writing and 1,024 rows; of a dask.array three blocks; and all settings, see
+        :func:`~course_lib.parallel.fingerprints.words`.
     every : int, optional
         Steps from one checkpoint to the next; by default there is one after each epoch.
     keep : int
         How many checkpoints are left.
     resume : {"auto", "never"} or path
-        Whether to go on from the newest checkpoint of the directory if there is one (a damaged
-        one is passed over with a warning), or from a given checkpoint or directory.
+        Whether to go on from the newest checkpoint of the folder if there is one, or from a given
+        checkpoint or folder. A damaged one is passed over with a warning.
     max_restarts : int
         How many failures to survive.
     timeout : float
         Seconds that any one wait may take; the run as a whole may take longer.
-    validation : (x, y), optional
-        Held-out data, evaluated after each epoch.
+    validation : Split, (x, y) or path, optional
+        Held-out data, evaluated after each epoch. It has the same forms; of a Split, its testing
+        part. A rank reads its share of them at once.
     stop : callable, optional
-        Called with the history after each epoch, on every rank; training ends when all say True.
+        Called with the history after each epoch; training ends when all ranks say True.
+    clip : float, optional
+        The largest norm of the gradient: a longer one is shortened, by the norm of the whole,
+        however it is cut among the ranks, and to the same bit. Where ranks step by gradients of
+        their own (``LocalSGD``, ``AsyncParameterServer``), each of these.
     keep_best : str, optional
         A key of the history, such as ``"val_loss"``: the result's theta and state are those of the
         epoch in which it was best (an accuracy the highest, anything else the lowest), instead of
         the last.
+    callbacks : sequence of callables
+        Called with what an epoch has left: an :class:`~course_lib.evaluation.Epoch`, on rank 0,
+        in the worker's process. An epoch that is run again after a failure is shown again;
+        `on_event` hears of each once.
     on_event : callable, optional
         Called in this process with each :class:`~course_lib.parallel.Event`: an epoch has
         ended, a checkpoint was written, a worker was lost, ....
@@ -142,7 +162,14 @@ def train(
     ParallelError
         If the run failed; :mod:`course_lib.parallel.errors` lists how.
     CheckpointError
-        If `resume` names something that is not a valid checkpoint.
+        If `resume` names something that is not a valid checkpoint, or the folder of checkpoints
+        cannot be read. If it cannot be written to, a ``CheckpointFailed``, which is both.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a checkpoint is damaged and passed over; if blocks of a dask.array are computed many
+        times.
 
     Examples
     --------
@@ -157,32 +184,40 @@ def train(
     """
     start = time.perf_counter()
     between = ranks_between(workers)
+    timeout = check_timeout(timeout, where="train")
+    check_client(client, threads=comm == "inprocess", where="train")
+    if on_event is not None:
+        check_callable(on_event, where="train", name="on_event", takes=("event",))
+    progress = check_flag(progress, where="train", name="progress")
     fresh = make_job(
         model, data, theta,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
         backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
-        keep_best=keep_best,
+        clip=clip, keep_best=keep_best, callbacks=callbacks,
         workers=between, report=on_event is not None or progress or checkpoint is not None,
         saving=saving(checkpoint, every, keep),
     )  # fmt: skip
     max_restarts = check_integer(max_restarts, where="train", name="max_restarts", at_least=0)
-    begin = first_job(fresh, resume)
+    found = "looking for a checkpoint to go on from"
+    begin = stored_within(timeout, found, lambda: first_job(fresh, resume))
     with Listener(on_event, epochs=epochs, progress=progress) as listener, _place(
         client, comm, between, timeout=timeout, on_report=listener
     ) as (run, repair):  # fmt: skip
         ranks, restarts = drive(
-            run, fresh, begin, max_restarts=max_restarts, listener=listener, repair=repair
-        )
+            run, fresh, begin, max_restarts=max_restarts, listener=listener, repair=repair,
+            timeout=timeout,
+        )  # fmt: skip
     return TrainResult.of(ranks, time.perf_counter() - start, restarts)
 
 
+T = TypeVar("T")
 _Run = Callable[[Job], Sequence[RankResult]]
 _Repair = Callable[[ParallelError], None] | None
 
 
 def drive(
     run: _Run, fresh: Job, begin: Job, *, max_restarts: int, listener: Listener,
-    repair: _Repair = None,
+    repair: _Repair, timeout: float,
 ) -> tuple[Sequence[RankResult], int]:  # fmt: skip
     """Run a job from where it begins; after a failure, go on from the last checkpoint, if any."""
     job = begin
@@ -191,18 +226,51 @@ def drive(
         listener.resume(job.progress.epoch)
         return run(job)
 
-    def again(what: str, _: ParallelError | None) -> None:
+    def again() -> int:
         nonlocal job
-        job = next_job(fresh, listener.saved)
-        step = job.progress.taken
+        found = "reading the last checkpoint"
+        job = stored_within(timeout, found, lambda: next_job(fresh, begin, listener.saved))
+        return job.progress.taken
+
+    saves = fresh.saving is not None
+    return survive(
+        attempt, again, max_restarts=max_restarts, listener=listener, repair=repair, saves=saves
+    )
+
+
+def survive(
+    attempt: Callable[[], T], again: Callable[[], int], *, max_restarts: int, listener: Listener,
+    saves: bool, repair: _Repair = None,
+) -> tuple[T, int]:  # fmt: skip
+    """Run all ranks of a training, again after each loss; the listener is told of it.
+
+    `again` makes ready for the next attempt, and returns from which step it will go on; `saves`
+    says whether there are checkpoints to go on from.
+    """
+
+    def begin_again(what: str, _: ParallelError | None) -> None:
+        step = again()
         listener.tell("restart", f"{what}, from step {step}", step)
 
     # The work of hours should not be repeated unasked.
-    unsaved = "" if fresh.saving else "With checkpoint=directory the training would have gone on."
+    unsaved = "" if saves else "With checkpoint=directory the training would have gone on."
     return run_with_restarts(
-        attempt, max_restarts=max_restarts, again=again, repair=repair, hopeless=unsaved,
+        attempt, max_restarts=max_restarts, again=begin_again, repair=repair, hopeless=unsaved,
         lost=lambda error: listener.tell("worker_lost", str(error), error.step),
     )  # fmt: skip
+
+
+def more_can_join(epochs: int) -> Callable[[Mapping[str, Any]], bool]:
+    """Return what says whether a report is a moment to begin anew with more workers.
+
+    Examples
+    --------
+    >>> regroup = more_can_join(3)
+    >>> [regroup({"kind": "checkpoint", "epoch": epoch}) for epoch in (2, 3)]
+    [True, False]
+    """
+    # After the last epoch there is nothing left to share.
+    return lambda m: m["kind"] == "checkpoint" and m["epoch"] < epochs
 
 
 @contextmanager
@@ -212,11 +280,6 @@ def _place(
 ) -> Iterator[tuple[_Run, _Repair]]:  # fmt: skip
     """Open where a training runs: threads or a cluster. Yield what runs a job, and what repairs."""
     if lookup("comm", comm, CHANNELS) == "inprocess":
-        if client is not None:
-            raise ValueError(
-                "train: comm='inprocess' runs threads of this process and uses no cluster; leave "
-                "out either client= or comm=."
-            )
         yield (
             lambda job: run_threads(
                 workers[1], lambda c: train_replica(c, job), timeout=timeout, on_report=on_report
@@ -233,7 +296,7 @@ def _place(
             lambda job: cluster.launch(
                 (program, (job,), {}),
                 on_report=on_report,
-                regroup=lambda message: message["kind"] == "checkpoint",
+                regroup=more_can_join(job.epochs),
             ),
             cluster.repair,
         )

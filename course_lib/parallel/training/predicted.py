@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer
+from course_lib.arrays import Array, check_instance, check_integer, check_pair, check_theta
 from course_lib.data import Split
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
@@ -26,8 +26,11 @@ from course_lib.parallel.clock import Stopwatch
 from course_lib.parallel.collectives import all_reduce, shard
 from course_lib.parallel.comm import Comm, run_threads
 from course_lib.parallel.cost import fit_alpha_beta
+from course_lib.parallel.doors import check_client, check_timeout
 from course_lib.parallel.strategies import gradient_of
+from course_lib.parallel.training.prepare import CHANNELS
 from course_lib.parallel.training.result import Predicted
+from course_lib.registry import lookup
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -67,6 +70,8 @@ def predict(
 
     Raises
     ------
+    TypeError, ValueError
+        If an argument is not what it should be.
     ParallelError
         If the measurement failed.
 
@@ -80,10 +85,18 @@ def predict(
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("workers", workers)):
         check_integer(value, where="predict", name=name, at_least=1)
-    x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
+    check_instance(model, Network, where="predict", name="model")
+    check_instance(optimizer, Optimizer, where="predict", name="optimizer")
+    check_client(client, threads=lookup("comm", comm, CHANNELS) == "inprocess", where="predict")
+    timeout = check_timeout(timeout, where="predict")
+    if isinstance(data, Split):
+        data = data.x_train, data.y_train
+    x, y = check_pair(data, where="predict", name="data")
     x, y = model.check_data(x, y, where="predict")
     if theta is None:
         theta = model.init(np.random.default_rng(0))
+    check_theta(theta, where="predict", finite=True)
+    model.unpack(theta)  # raises if its length is wrong
     n, size = len(x), min(batch_size, len(x))
     enough = min(n, _BATCHES * size)
     x, y = x[:enough].astype(theta.dtype, copy=False), y[:enough]

@@ -10,12 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.arrays import Array, check_integer, check_theta
+from course_lib.arrays import (
+    Array,
+    check_callable,
+    check_instance,
+    check_integer,
+    check_theta,
+    shown,
+)
+from course_lib.clipping import check_clip
 from course_lib.data import Split
-from course_lib.evaluation import score_names
+from course_lib.early_stopping import check_keep_best
 from course_lib.network import Network
+from course_lib.optimizers import Optimizer
 from course_lib.parallel import channels
-from course_lib.parallel.sources import open_data
+from course_lib.parallel.sources import open_data, warn_of_blocks
 from course_lib.parallel.strategies import (
     BACKENDS,
     Job,
@@ -26,6 +35,7 @@ from course_lib.parallel.strategies import (
 )
 from course_lib.parallel.training.recovery import describe
 from course_lib.registry import lookup
+from course_lib.training import check_callbacks
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
 
@@ -46,30 +56,27 @@ def make_job(
             f"train: model must be a course_lib Network, got {type(model).__name__}; make one "
             "with mlp(sizes), and choose backend='torch' to compute with PyTorch."
         )
+    hint = "such as Adam(0.001)"
+    check_instance(settings["optimizer"], Optimizer, where="train", name="optimizer", hint=hint)
+    if settings.get("stop") is not None:
+        check_callable(settings["stop"], where="train", name="stop", takes=("history",))
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
         settings[name] = check_integer(settings[name], where="train", name=name, at_least=least)
     lookup("backend", settings["backend"], dict.fromkeys(BACKENDS, ""))
-    found = open_data(model, data)
-    if found is None:
-        x, y = (data.x_train, data.y_train) if isinstance(data, Split) else data
-        found = model.check_data(x, y, where="train")
-    x, y = found
+    x, y = open_data(model, data)
+    warn_of_blocks(x, y, stacklevel=4)
     if theta is None:
         theta = model.init(np.random.default_rng(settings["seed"]))
-    check_theta(theta, where="train")
+    check_theta(theta, where="train", finite=True)
     model.unpack(theta)  # raises if its shape is wrong: better here than on every worker
     if settings["validation"] is not None:
-        settings["validation"] = model.check_data(
-            *settings["validation"], where="train, validation"
-        )
-    if settings.get("keep_best") is not None:  # better here than after an epoch
-        held_out = score_names(model.loss) if settings["validation"] is not None else []
-        names = ["loss", *(f"val_{name}" for name in held_out)]
-        if settings["keep_best"] not in names:
-            raise ValueError(
-                f"train: keep_best must be one of {', '.join(names)}, got "
-                f"{settings['keep_best']!r}; what begins with val_ needs validation=(x, y)."
-            )
+        given = settings["validation"]
+        held_out = (given.x_test, given.y_test) if isinstance(given, Split) else given
+        settings["validation"] = open_data(model, held_out, where="train, validation")
+    settings["keep_best"] = check_keep_best(
+        settings.get("keep_best"), model.loss, held_out=settings["validation"] is not None,
+        where="train",
+    )  # fmt: skip
     x = x.astype(theta.dtype, copy=False)
     chosen = parse(strategy) if isinstance(strategy, str) else strategy
     if not isinstance(chosen, Strategy):
@@ -84,14 +91,33 @@ def make_job(
                 "one of the two out."
             )
         chosen = VirtualShards(virtual_shards)
+    given = settings.get("callbacks", ())
+    settings["callbacks"] = check_callbacks(given, None, where="train")
+    settings["clip"] = check_clip(settings.get("clip"), where="train")
+    if settings["clip"] is not None and not chosen.clips:
+        raise ValueError(
+            f"train: the strategy {chosen} does not say that it clips gradients; leave clip out. A "
+            "class of your own whose sessions heed job.clip says clips = True."
+        )
     chosen.check(model, workers=workers, backend=settings["backend"])
+    if workers[0] < workers[1] and not chosen.elastic:
+        raise ValueError(
+            f"train: workers={workers} lets the number of ranks change, and the strategy {chosen} "
+            f"does not say that it can go on with another; pass workers={workers[1]}. A class of "
+            "your own that can says elastic = True."
+        )
     job = Job(net=model, theta=theta, x=x, y=y, strategy=chosen, **settings)
     return job if job.saving is None else replace(job, config=describe(job))
 
 
 def ranks_between(workers: int | tuple[int, int]) -> tuple[int, int]:
     """Return the least and the most ranks."""
-    low, high = workers if isinstance(workers, tuple) else (workers, workers)
+    pair = workers if isinstance(workers, tuple | list) else (workers, workers)
+    if len(pair) != 2:
+        raise ValueError(
+            f"train: workers must be a number of ranks, or (least, most), got {shown(workers)}."
+        )
+    low, high = pair
     low = check_integer(low, where="train", name="workers", at_least=1)
     high = check_integer(high, where="train", name="workers", at_least=1)
     if high < low:

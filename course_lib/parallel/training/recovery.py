@@ -9,14 +9,10 @@ Chapter: when workers die.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from course_lib.arrays import Array, check_integer
 from course_lib.checkpoint import (
@@ -32,10 +28,9 @@ from course_lib.checkpoint import (
 )
 from course_lib.optimizers import State
 from course_lib.parallel.errors import CheckpointMismatch
+from course_lib.parallel.fingerprints import digest, words
 from course_lib.parallel.strategies import Job, Progress, Saving
-
-# Enough rows to tell data sets apart, few enough for data larger than memory.
-_ROWS = 4096
+from course_lib.paths import check_path, check_shared_path
 
 
 def saving(checkpoint: StrPath | None, every: int | None, keep: int) -> Saving | None:
@@ -47,25 +42,36 @@ def saving(checkpoint: StrPath | None, every: int | None, keep: int) -> Saving |
         if every is not None:
             raise ValueError("train: every= says when to save, and checkpoint= must say where.")
         return None
-    # Workers may have another working directory than the driver.
-    return Saving(str(Path(checkpoint).absolute()), every, keep)
+    return Saving(check_shared_path(checkpoint, where="train", name="checkpoint"), every, keep)
 
 
 def first_job(job: Job, source: StrPath) -> Job:
     """Return the job to begin with: fresh, or from a checkpoint, as ``train(resume=)`` asks."""
-    if source == "auto":
+    if isinstance(source, str) and source == "auto":
         return last_job(job)
-    if source == "never":
-        if job.saving is not None and checkpoint_files(Path(job.saving.directory)):
+    found = chosen_point(source, job.saving)
+    return job if found is None else resume(job, found[1], found[0])
+
+
+def chosen_point(source: StrPath, saving: Saving | None) -> tuple[str, Checkpoint] | None:
+    """Return the checkpoint that ``train(resume=)`` names, if it names one, and where it is."""
+    if isinstance(source, str) and source == "never":
+        if saving is not None and checkpoint_files(Path(saving.directory)):
             raise ValueError(
-                f"train: resume='never', but {job.saving.directory} holds checkpoints, which a "
+                f"train: resume='never', but {saving.directory} holds checkpoints, which a "
                 "restart could not tell from new ones; delete them, or give another directory."
             )
-        return job
-    point = latest_valid(source) if Path(source).is_dir() else load(source)
+        return None
+    path = check_path(source, where="train", name="resume")
+    if not path.exists():
+        raise CheckpointError(
+            f"train: resume must be 'auto', 'never' or the path of a checkpoint, got {source!r}, "
+            "which does not exist."
+        )
+    point = latest_valid(path) if path.is_dir() else load(path)
     if point is None:
-        raise CheckpointError(f"train: resume={os.fspath(source)!r} holds no valid checkpoint.")
-    return resume(job, point, os.fspath(source))
+        raise CheckpointError(f"train: resume={str(path)!r} holds no valid checkpoint.")
+    return str(path), point
 
 
 def last_job(job: Job) -> Job:
@@ -76,8 +82,11 @@ def last_job(job: Job) -> Job:
     return job if point is None else resume(job, point, job.saving.directory)
 
 
-def next_job(fresh: Job, saved: int | None) -> Job:
-    """Return the job after a failure; `saved` is the step of the last checkpoint heard of."""
+def next_job(fresh: Job, begin: Job, saved: int | None) -> Job:
+    """Return the job after a failure; `saved` is the step of the last checkpoint heard of.
+
+    Without a checkpoint of its own it begins again where it began, which may be another's.
+    """
     assert fresh.saving is not None
     job = last_job(fresh)
     if saved is not None and job.progress.taken == 0:
@@ -85,7 +94,7 @@ def next_job(fresh: Job, saved: int | None) -> Job:
             f"rank 0 wrote a checkpoint after step {saved}, but the driver finds none in "
             f"{fresh.saving.directory}; both must see the same directory."
         )
-    return job
+    return begin if job is fresh else job
 
 
 def describe(job: Job) -> dict[str, str]:
@@ -95,15 +104,16 @@ def describe(job: Job) -> dict[str, str]:
     """
     kept = {} if job.keep_best is None else {"best epoch": f"by {job.keep_best}"}
     return kept | {
-        "network": _words(job.net),
-        "optimizer": _words(job.optimizer),
-        "strategy": _words(job.strategy),
+        "network": words(job.net),
+        "optimizer": words(job.optimizer),
+        "strategy": words(job.strategy),
         "batch_size": str(job.batch_size),
         "seed": str(job.seed),
+        "clip": "none" if job.clip is None else str(job.clip),
         "dtype": str(job.theta.dtype),
-        "initial theta": _digest(job.theta),
-        "training data": _digest(job.x, job.y),
-        "validation data": "none" if job.validation is None else _digest(*job.validation),
+        "initial theta": digest(job.theta),
+        "training data": digest(job.x, job.y),
+        "validation data": "none" if job.validation is None else digest(*job.validation),
     }
 
 
@@ -123,29 +133,43 @@ def save_point(
 
 def resume(job: Job, point: Checkpoint, where: str) -> Job:
     """Return the job that goes on from a checkpoint of :func:`save_point`, found `where`."""
-    config = point.meta.get("config")
-    if not isinstance(config, dict):
-        raise CheckpointMismatch(
-            f"the checkpoint of step {point.step} in {where} was not written by train; give "
-            "another directory."
-        )
-    for name, value in (job.config or describe(job)).items():
-        if config.get(name) != value:
-            raise CheckpointMismatch(
-                f"the checkpoint of step {point.step} in {where} belongs to another training: its "
-                f"{name} is {config.get(name)}, and here it is {value}. Give another directory, "
-                "or the same arguments as then.",
-                step=point.step,
-            )
+    check_same(job.config or describe(job), point.meta.get("config"), point.step, where)
     best = _within("best", point.arrays)
-    return replace(
-        job,
-        theta=point.arrays["theta"],
-        state=join_state(point.arrays, point.meta["state"]),
-        extra=_within("extra", point.arrays),
-        progress=Progress(**point.meta["progress"]),
-        best=(best["theta"], join_state(best, point.meta["best"])) if best else None,
-    )
+    try:
+        return replace(
+            job,
+            theta=point.arrays["theta"],
+            state=join_state(point.arrays, point.meta["state"]),
+            extra=_within("extra", point.arrays),
+            progress=Progress(**point.meta["progress"]),
+            best=(best["theta"], join_state(best, point.meta["best"])) if best else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointMismatch(
+            f"the checkpoint of step {point.step} in {where} lacks something that train writes "
+            f"({type(error).__name__}: {error}); give another directory."
+        ) from error
+
+
+def check_same(now: Mapping[str, str], then: Any, step: int, where: str) -> None:
+    """Raise CheckpointMismatch unless the checkpoint found `where` was of the same training.
+
+    `now` and `then` are what decides it in words, see :func:`describe`.
+    """
+    if not isinstance(then, Mapping):
+        raise CheckpointMismatch(
+            f"the checkpoint of step {step} in {where} was not written by train; give another "
+            "directory."
+        )
+    for name, value in now.items():
+        # A checkpoint does not mention what there was not yet when it was written.
+        if (before := then.get(name, "none")) != value:
+            raise CheckpointMismatch(
+                f"the checkpoint of step {step} in {where} belongs to another training: its {name} "
+                f"is {before}, and here it is {value}. Give another directory, or the same "
+                "arguments as then.",
+                step=step,
+            )
 
 
 def _named(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -155,20 +179,3 @@ def _named(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 def _within(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     start = f"{prefix}."
     return {k.removeprefix(start): array for k, array in arrays.items() if k.startswith(start)}
-
-
-def _words(thing: object) -> str:
-    # Where a function lies in memory is no part of what it does.
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(thing))
-
-
-def _digest(*arrays: Array) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        if hasattr(array, "fingerprint"):  # rows that are not in memory
-            digest.update(array.fingerprint())
-            continue
-        digest.update(np.ascontiguousarray(array[:: max(1, len(array) // _ROWS)]).tobytes())
-    shapes = " and ".join(str(array.shape) for array in arrays)
-    return f"{shapes}, sha256 {digest.hexdigest()[:16]}"

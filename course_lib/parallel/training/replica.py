@@ -18,10 +18,11 @@ from itertools import islice
 import numpy as np
 
 from course_lib.arrays import Array
+from course_lib.checkpoint import prepare
 from course_lib.early_stopping import best_epoch
-from course_lib.evaluation import evaluate, score_names
+from course_lib.evaluation import Epoch, evaluate, score_names
 from course_lib.optimizers import State
-from course_lib.parallel.clock import Stopwatch
+from course_lib.parallel.clock import Stopwatch, stored_within
 from course_lib.parallel.collectives import all_agree, all_reduce, shard, tree_sum
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import CheckpointMismatch
@@ -80,11 +81,11 @@ def train_replica(comm: Comm, job: Job) -> RankResult:
 class _Replica:
     def __init__(self, comm: Comm, job: Job) -> None:
         self.comm, self.job, self.clock = comm, job, Stopwatch()
-        if job.extra and len(job.progress.losses) != comm.size:
+        before = len(job.progress.losses)
+        if job.extra and before != comm.size and not job.strategy.elastic:
             raise CheckpointMismatch(
-                f"the checkpoint was written by {len(job.progress.losses)} ranks, and the strategy "
-                f"{job.strategy} remembers something for each; resume it with as many, not with "
-                f"{comm.size}."
+                f"the checkpoint was written by {before} ranks, and the strategy {job.strategy} "
+                f"remembers something for each; resume it with as many, not with {comm.size}."
             )
         self.history = deepcopy(job.progress.history)
         self.total = job.progress.loss(comm.rank, comm.size)  # of the epoch under way, over rows
@@ -99,11 +100,15 @@ class _Replica:
         found = None
         # A run that had ended, or would have stopped, has nothing left to do.
         ended = start.step == 0 and self.stops()
-        for epoch in range(start.epoch, start.epoch if ended else job.epochs):
+        epochs = range(start.epoch, start.epoch if ended else job.epochs)
+        if epochs and job.saving is not None and self.comm.rank == 0:
+            prepare(job.saving.directory)
+        for epoch in epochs:
             self.steps(epoch, start.step if epoch == start.epoch else 0)
             found = self.session.gather()
             self.clock.lap("communication")
             self.record(*found)
+            self.call_back(epoch, *found)
             self.tell(epoch, "metric", {name: row[-1] for name, row in self.history.items()})
             self.total, stops = 0.0, self.stops()
             self.clock.lap("evaluation")
@@ -159,6 +164,12 @@ class _Replica:
             if best_epoch(self.history, metric, where="train") == epochs - 1:
                 self.best = theta.copy(), deepcopy(state)
 
+    def call_back(self, epoch: int, theta: Array, state: State) -> None:
+        """Call what rank 0 is to call; it may keep what it is given, and change it."""
+        if self.comm.rank == 0:
+            for callback in self.job.callbacks:
+                callback(Epoch(epoch, theta.copy(), deepcopy(state), deepcopy(self.history)))
+
     def stops(self) -> bool:
         """Decide, all ranks together, whether the history says to stop."""
         stop, history = self.job.stop, self.history
@@ -174,8 +185,16 @@ class _Replica:
         self.clock.lap("communication")
         comm.check()  # another attempt may be writing by now
         if comm.rank == 0 and saving is not None:
+            if not np.isfinite(found[0]).all():  # saved, they would come back at each restart
+                raise FloatingPointError(
+                    f"the parameters are not finite after {self.taken} steps: the training has "
+                    "diverged; lower the learning rate. The checkpoint before is left as it is."
+                )
             here = Progress(epoch, step, self.taken, losses.tolist(), self.history)
-            path = save_point(saving, job.config, *found, extra, here, self.best)
+            path = stored_within(
+                comm.timeout, f"writing a checkpoint to {saving.directory}",
+                lambda: save_point(saving, job.config, *found, extra, here, self.best),
+            )  # fmt: skip
             self.tell(epoch, "checkpoint", message=str(path))
         self.clock.lap("checkpoint")
 

@@ -5,11 +5,11 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from course_lib.arrays import Array
+from course_lib.arrays import Array, check_instance, check_sequence
 from course_lib.evaluation import History
 from course_lib.optimizers import State
 from course_lib.parallel.comm import Counters
@@ -18,8 +18,53 @@ if TYPE_CHECKING:
     from course_lib.parallel.strategies import Applied
 
 
+class Reported:
+    """What every training leaves besides what it has trained: how its ranks fared."""
+
+    timing: tuple[RankTiming, ...]
+    digests: tuple[str, ...]
+    seconds: float
+    restarts: int
+
+    @property
+    def replicas_identical(self) -> bool:
+        """Whether all ranks ended with the same bits."""
+        return len(set(self.digests)) == 1
+
+    def report(self, predict: Sequence[Predicted] | None = None) -> str:
+        """Return a table: per rank, the shares of its time, and what it sent.
+
+        Parameters
+        ----------
+        predict : sequence of Predicted, optional
+            Of :func:`course_lib.parallel.predict`, to be put beside the seconds measured.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `predict` is for another number of ranks, or something else.
+        """
+        lines = [
+            "rank  compute  communication  (waiting)  input  evaluation  total s  messages    MB"
+        ]
+        for rank, t in enumerate(self.timing):
+            parts = (t.compute, t.communication, t.waiting, t.input, t.evaluation)
+            share = [100 * part / t.total if t.total else 0.0 for part in parts]
+            lines.append(
+                f"{rank:4d}  {share[0]:5.0f} %  {share[1]:11.0f} %  {share[2]:7.0f} %  "
+                f"{share[3]:3.0f} %  {share[4]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  "
+                f"{t.bytes / 1e6:4.2f}"
+            )
+        if predict is not None:
+            lines += _beside(self.timing, predict)
+        same = "yes" if self.replicas_identical else "NO"
+        again = f"; restarts: {self.restarts}" if self.restarts else ""
+        lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s{again}")
+        return "\n".join(lines)
+
+
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Reported):
     """The outcome of :func:`~course_lib.parallel.train`.
 
     Attributes
@@ -57,48 +102,17 @@ class TrainResult:
     history: History
     timing: tuple[RankTiming, ...]
     digests: tuple[str, ...]
-    seconds: float = field(compare=False)
+    seconds: float
     restarts: int = 0
     log: tuple[Applied, ...] = ()
 
     @classmethod
-    def of(cls, ranks: Sequence[RankResult], seconds: float, restarts: int = 0) -> TrainResult:
+    def of(cls, ranks: Sequence[RankResult], seconds: float, restarts: int) -> TrainResult:
         """Put together what the ranks handed back; rank 0 brings the parameters."""
         timing, digests = tuple(map(RankTiming.of, ranks)), tuple(rank.digest for rank in ranks)
         first = ranks[0]
         trained = first.theta, first.state, first.history
         return cls(*trained, timing, digests, seconds, restarts, first.log)
-
-    @property
-    def replicas_identical(self) -> bool:
-        """Whether all ranks ended with the same bits."""
-        return len(set(self.digests)) == 1
-
-    def report(self, predict: Sequence[Predicted] | None = None) -> str:
-        """Return a table: per rank, the shares of its time, and what it sent.
-
-        Parameters
-        ----------
-        predict : sequence of Predicted, optional
-            Of :func:`course_lib.parallel.predict`, to be put beside the seconds measured.
-        """
-        lines = [
-            "rank  compute  communication  (waiting)  input  evaluation  total s  messages    MB"
-        ]
-        for rank, t in enumerate(self.timing):
-            parts = (t.compute, t.communication, t.waiting, t.input, t.evaluation)
-            share = [100 * part / t.total if t.total else 0.0 for part in parts]
-            lines.append(
-                f"{rank:4d}  {share[0]:5.0f} %  {share[1]:11.0f} %  {share[2]:7.0f} %  "
-                f"{share[3]:3.0f} %  {share[4]:8.0f} %  {t.total:7.2f}  {t.messages:8d}  "
-                f"{t.bytes / 1e6:4.2f}"
-            )
-        if predict is not None:
-            lines += _beside(self.timing, predict)
-        same = "yes" if self.replicas_identical else "NO"
-        again = f"; restarts: {self.restarts}" if self.restarts else ""
-        lines.append(f"replicas identical: {same}; whole call: {self.seconds:.2f} s{again}")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -141,9 +155,14 @@ class RankTiming:
     @classmethod
     def of(cls, rank: RankResult) -> RankTiming:
         """Make the timing of one rank from what it handed back."""
+        return cls.measured(rank.seconds, rank.sent)
+
+    @classmethod
+    def measured(cls, seconds: Mapping[str, float], sent: Counters) -> RankTiming:
+        """Make the timing of one rank from its stopwatch and what it sent."""
         names = ("compute", "communication", "evaluation", "input")
-        spent: dict[str, Any] = {name: rank.seconds.get(name, 0.0) for name in names}
-        return cls(**spent, **vars(rank.sent), total=sum(rank.seconds.values()))
+        spent: dict[str, Any] = {name: seconds.get(name, 0.0) for name in names}
+        return cls(**spent, **vars(sent), total=sum(seconds.values()))
 
 
 class Predicted(NamedTuple):
@@ -176,6 +195,9 @@ class RankResult(NamedTuple):
 
 def _beside(timing: Sequence[RankTiming], predicted: Sequence[Predicted]) -> list[str]:
     """Return lines that put what was predicted beside what was measured, in seconds."""
+    predicted = check_sequence(predicted, where="report", name="predict", of="Predicted")
+    for told in predicted:
+        check_instance(told, Predicted, where="report", name="each of predict")
     if len(timing) != len(predicted):
         raise ValueError(
             f"report: predict= is for {len(predicted)} ranks, but {len(timing)} were run; predict "

@@ -40,7 +40,6 @@ def _gradients(ctx, module, x, y, cut):
 
 
 @pytest.mark.equation("eq-ddp-average", "eq-ddp-scale")
-@pytest.mark.timeout(110)
 def test_ddp_averages_over_ranks_and_the_factor_makes_it_the_global_mean():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()

@@ -239,6 +239,88 @@ def test_the_first_step_of_adam_is_one_learning_rate(g):
     assert theta[0] == pytest.approx(-0.02 * math.copysign(1, g), rel=1e-4)  # eps / |g| = 1e-5
 
 
+@pytest.mark.equation("eq-optimizers-dampening")
+@pytest.mark.parametrize("tau", [0.3, 0.8, 1.0])
+def test_dampening(tau):
+    def printed(grads):
+        theta = START
+        for t in range(1, len(grads) + 1):
+            fading = 0.8 ** np.arange(t - 1, -1, -1)[:, None]
+            shares = np.where(np.arange(t) == 0, 1, 1 - tau)[:, None]
+            theta = theta - 0.02 * np.sum(fading * shares * grads[:t], axis=0)
+        return theta
+
+    assert_all_equal(
+        printed,
+        SGD(0.02, momentum=0.8, dampening=tau),
+        lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.8, dampening=tau),
+    )
+
+
+def test_damped_by_its_own_factor_the_velocity_is_a_mean():
+    sgd, g = SGD(0.1, momentum=0.7, dampening=0.7), np.array([2.0, -0.5])
+    theta, state = np.zeros(2), sgd.init(np.zeros(2))
+    for _ in range(20):
+        theta, state = sgd.step(theta, g, state)
+        np.testing.assert_allclose(state["v"], g, rtol=ROUNDING)
+
+
+@pytest.mark.equation("eq-optimizers-centred")
+def test_centred_rmsprop():
+    def printed(grads):
+        theta = START
+        for t, g in enumerate(grads, start=1):
+            # The variance of the gradients, and of a zero for what the weights lack to 1.
+            weights = 0.05 * 0.95 ** np.arange(t - 1, -1, -1)
+            samples = np.vstack([grads[:t], 0 * g])
+            shares = np.append(weights, 1 - weights.sum())
+            spread = np.sqrt(np.cov(samples.T, aweights=shares, ddof=0).diagonal())
+            theta = theta - 0.03 * g / (spread + 1e-8)
+        return theta
+
+    assert_all_equal(
+        printed,
+        RMSProp(0.03, decay=0.95, centered=True),
+        lambda p: torch.optim.RMSprop(p, lr=0.03, alpha=0.95, centered=True),
+    )
+
+
+@pytest.mark.equation("eq-optimizers-amsgrad")
+def test_amsgrad():
+    def printed(grads):
+        theta, squares = START, []
+        for t in range(1, len(grads) + 1):
+            age = np.arange(t - 1, -1, -1)[:, None]
+            m = 0.1 * np.sum(0.9**age * grads[:t], axis=0) / (1 - 0.9**t)
+            squares.append(0.2 * np.sum(0.8**age * grads[:t] ** 2, axis=0))
+            root = np.sqrt(np.max(squares, axis=0) / (1 - 0.8**t))
+            theta = theta - 0.05 * m / (root + 1e-8)
+        return theta
+
+    assert_all_equal(
+        printed,
+        Adam(0.05, beta2=0.8, amsgrad=True),
+        lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.9, 0.8), amsgrad=True),
+    )
+
+
+def test_where_adam_goes_uphill_amsgrad_goes_down():
+    # Of three steps, without the first: after the 4 the root is nearly 4, then it is nearly 1.
+    ways = {}
+    for amsgrad in (False, True):
+        adam = Adam(0.01, beta1=0.0, beta2=1 / 17, amsgrad=amsgrad)
+        theta, state = np.zeros(1), adam.init(np.zeros(1))
+        for g in [4.0, -1.0, -1.0] * 100:
+            theta, state = adam.step(theta, np.array([g]), state)
+        ways[amsgrad] = theta[0]
+    squares = np.array([16.0, 1.0, 1.0])  # of the three slopes, newest last: s in the long run
+    s = [16 / 17 * sum(squares[(i - k) % 3] / 17**k for k in range(30)) for i in range(3)]
+    period = np.array([4.0, -1.0, -1.0]) @ (1 / np.sqrt(s))
+    assert ways[False] == pytest.approx(-0.01 * 100 * period, rel=0.01)
+    assert ways[True] == pytest.approx(-0.01 * 100 * 2 / math.sqrt(s[0]), rel=0.01)
+    assert ways[True] < 0 < ways[False]
+
+
 @pytest.mark.equation("eq-optimizers-decay")
 def test_in_sgd_an_l2_term_is_weight_decay():
     lr, decay, g = 0.1, 0.3, gradients(1)[0]

@@ -17,11 +17,16 @@ def _slope(z: Any, T: float, dp: Any, *, inner: float, p_at: float | None = None
 
 def _two_calm_rows(softmax: Callable[[Any], Any]) -> bool:
     rows = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.5]])
-    return not np.allclose(softmax(rows)[:1], softmax(rows[:1]))
+    alone = [softmax(row[None]) for row in rows]
+    return not np.allclose(softmax(rows), np.concatenate(alone), atol=1e-6)
 
 
 def _one_row(softmax: Callable[[Any], Any]) -> bool:
     return not np.isclose(softmax(np.array([[0.0, 50.0, 2.0]])).sum(), 1)
+
+
+def _sums_to_one(softmax: Callable[[Any], Any]) -> bool:
+    return not np.allclose(softmax(np.array([[0.0, 1.0, 2.0], [60.0, 0.0, 0.0]])).sum(axis=1), 1)
 
 
 def _formula(softmax: Callable[[Any], Any]) -> bool:
@@ -35,6 +40,7 @@ WRONG = {
         "alpha-on-both-sides": lambda z, alpha=1.0: alpha * act.elu(z),
         "derivative-instead": lambda z, alpha=1.0: np.where(z > 0, 1, alpha * np.exp(z)),
         "digits-lost-near-zero": lambda z, alpha=1.0: np.where(z > 0, z, alpha * (np.exp(z) - 1)),
+        "overflow": lambda z, alpha=1.0: (z > 0) * z + (z <= 0) * alpha * np.expm1(z),
         "wrong-values": lambda z, alpha=1.0: np.where(z > 0, z, alpha * np.exp(z)),
         "raises-an-error": lambda z, alpha=1.0: z if z > 0 else alpha * np.expm1(z),
         "input-changed": lambda z, alpha=1.0: np.expm1(z, out=z, where=z < 0),
@@ -52,6 +58,7 @@ WRONG = {
         "compared-with-a-formula": _formula,
         "one-row-only": _one_row,
         "sum-not-noticed": lambda softmax: bool(np.isnan(softmax(np.eye(2))).any()),
+        "only-sums-compared": _sums_to_one,
         "rows-too-calm": _two_calm_rows,
         "not-true-or-false": lambda softmax: softmax(np.eye(2)),
     },

@@ -56,6 +56,9 @@ WRONG = {
         "mean-of-means": lambda means, counts: np.nanmean(means, axis=0),
         "sum-of-means": lambda means, counts: np.nansum(means, axis=0),
         "wrong-division": lambda means, counts: _weighted(means, counts) / len(counts),
+        "real-nan-hidden": lambda means, counts: (
+            _weighted(np.nan_to_num(means), counts) / sum(counts)
+        ),
         "nan-spreads": lambda means, counts: _weighted(means, counts) / sum(counts),
         "wrong-values": lambda means, counts: np.average(means, axis=0, weights=np.sqrt(counts)),
     },
@@ -64,7 +67,8 @@ WRONG = {
         "not-all-compared": lambda r: r[0].tobytes() == r[1].tobytes(),
         "nan-unequal": lambda r: all(np.array_equal(r[0], a) for a in r),
         "signed-zero": lambda r: all(np.array_equal(r[0], a, equal_nan=True) for a in r),
-        "type-ignored": lambda r: len({a.tobytes() for a in r}) == 1,
+        "type-ignored": lambda r: len({(a.shape, a.tobytes()) for a in r}) == 1,
+        "shape-ignored": lambda r: len({(a.dtype, a.tobytes()) for a in r}) == 1,
         "false-alarm": lambda r: len({id(a) for a in r}) == 1,
         "not-true-or-false": lambda r: [a.tobytes() for a in r],
     },

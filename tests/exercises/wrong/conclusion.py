@@ -105,6 +105,7 @@ WRONG = {
         "same-order-each-epoch": _train(
             rows_of=lambda n, size, epoch, seed: batches(n, size, seed=seed, epoch=0)
         ),
+        "every-rank-does-all": _train(share=False, add=False),
         "ranks-wait": _train(skip_empty=True),
     },
 }

@@ -104,6 +104,7 @@ WRONG = {
         "rounding-taken-for-a-fault": lambda *v: _by_vector(*v, atol=1e-14),
         "factor-not-seen": lambda g, n, rows, outputs: _by_vector(g, n, -5, -6),
         "one-direction-only": _long_only,
+        "too-tolerant": lambda *v: _by_vector(*v, atol=1e-3),
         "sign-not-seen": lambda g, n, rows, outputs: _by_vector(g, n, rows, outputs, without=[-1]),
         "length-alone": _by_length,
         "zero-not-handled": _divides,

@@ -60,6 +60,7 @@ def _smooth(z: Any, y: Any, right: float, others: float, **change: Any) -> Any:
 WRONG = {
     "losses.shapes": {
         "every-pair-compared": lambda out, y: np.square(np.subtract(out, y)).mean(),
+        "every-pair-of-columns-compared": lambda out, y: ((out.squeeze() - y) ** 2).mean(),
         "sum-over-rows": lambda out, y: losses.mse(out, y)[0],
         "outputs-added-up": lambda out, y: ((out - y.reshape(out.shape)) ** 2).sum() / len(out),
         "wrong-values": lambda out, y: np.abs(out - y.reshape(out.shape)).mean(),
@@ -68,6 +69,7 @@ WRONG = {
     "losses.quantile": {
         "sides-exchanged": lambda guess, truth, q: _priced(guess, truth, 1 - q, q),
         "q-ignored": lambda guess, truth, q: _priced(guess, truth, 1, 1),
+        "q-written-down": lambda guess, truth, q: _priced(guess, truth, 0.9, 1 - 0.9),
         "twice-too-large": lambda guess, truth, q: _priced(guess, truth, 2 * q, 2 - 2 * q),
         "gradient-by-the-truth": lambda guess, truth, q: _priced(
             guess, truth, q, 1 - q, lambda e: np.where(e < 0, q, q - 1)

@@ -83,7 +83,7 @@ WRONG = {
         "bias-not-learned": lambda x, y: _perceptron(x, y, bias=0),
         "impossible-is-called-possible": lambda x, y: True,
         "possible-is-called-impossible": lambda x, y: _perceptron(x, y, still=True),
-        "gave-up-too-early": lambda x, y: _perceptron(x, y, limit=1000),
+        "gave-up-too-early": lambda x, y: _perceptron(x, y, limit=10_000),
         "not-true-or-false": lambda x, y: int(_perceptron(x, y)),
     },
 }

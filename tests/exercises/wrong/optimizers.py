@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,11 @@ def _two_lines(rise: Callable[..., float], fall: Callable[..., float]) -> Callab
         return lambda t: peak * (rise(t, up) if t < up else fall(t, up, steps))
 
     return triangle
+
+
+def _counting(peak: float, up: int, steps: int) -> Callable[[int], float]:
+    calls, right = count(), _two_lines(_rise, _fall)(peak, up, steps)
+    return lambda t: right(next(calls))
 
 
 def _rise(t: int, up: int) -> float:
@@ -71,6 +76,7 @@ WRONG = {
             _rise, lambda t, up, steps: (steps - t) / (steps - up)
         ),
         "peak-left-out": lambda peak, up, steps: _two_lines(_rise, _fall)(1.0, up, steps),
+        "calls-counted": _counting,
         "no-schedule": lambda peak, up, steps: [peak * _rise(t, up) for t in range(up)],
         "wrong-values": _two_lines(_rise, lambda t, up, steps: 1.0),
     },

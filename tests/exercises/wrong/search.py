@@ -50,6 +50,7 @@ WRONG = {
             scores, n, key=lambda s, t: (-s, t), failed=1.0),
         "places-filled-up": lambda scores, n: _best(
             scores, n, key=lambda s, t: (-s, t), failed=-1.0),
+        "always-as-many": lambda scores, n: _best(scores, 3, key=lambda s, t: (-s, t)),
         "not-sorted": lambda scores, n: _best(scores, n, key=lambda s, t: (-s, t))[::-1],
         "raises-an-error": lambda scores, n: sorted(scores, key=lambda t: (-scores[t], t))[:n],
         "not-a-list-of-trials": lambda scores, n: sorted(

@@ -32,6 +32,10 @@ def _zero_over_zero(u: Any, v: Any) -> bool:
         return not np.linalg.norm(u - v) / np.linalg.norm(v) < 1e-10
 
 
+def _differ(u: Any, v: Any, limit: float = 1e-10) -> bool:
+    return u.shape != v.shape or not relative_error(u, v) < limit
+
+
 def _adam(g: Any, m: Any, s: Any, t: int, lr: float, beta1: float, beta2: float, eps: float,
           form: Any = None, sign: float = -1.0) -> Any:  # fmt: skip
     m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
@@ -78,6 +82,13 @@ WRONG = {
         "equal-not-recognised": lambda a, b, limit=1e-10: _first(a, b, _zero_over_zero),
         "shape-ignored": lambda a, b, limit=1e-10: _first(
             a, b, lambda u, v: not np.abs(u - v).max() <= limit * np.abs(v).max()
+        ),
+        "limit-ignored": lambda a, b, limit=1e-10: _first(a, b, _differ),
+        "nan-equals-nan": lambda a, b, limit=1e-10: _first(
+            a, b, lambda u, v: u.tobytes() != v.tobytes() and _differ(u, v, limit)
+        ),
+        "compared-by-place": lambda a, b, limit=1e-10: _first(
+            a, dict(zip(a, b.values(), strict=True)), lambda u, v: _differ(u, v, limit)
         ),
         "too-strict": lambda a, b, limit=1e-10: _first(
             a, b, lambda u, v: u.shape != v.shape or not relative_error(u, v) < 1e-14

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,9 @@ from course_lib.parallel.channels import OnChannel, SharedMemory, choose, connec
 from course_lib.parallel.channels.barrier import LINE, Barrier
 from course_lib.parallel.collectives import all_agree, all_reduce, barrier, reduce_scatter
 from course_lib.parallel.comm import run_threads
-from course_lib.parallel.errors import ParallelError, PeerLeft, RankFailed, WorkerLost
+from course_lib.parallel.errors import Aborted, ParallelError, PeerLeft, RankFailed, WorkerLost
 from course_lib.parallel.launch import run_processes
-
-pytestmark = pytest.mark.timeout(60)
+from tests.patience import patient
 
 
 def numbers(rank, n, dtype):
@@ -58,6 +59,19 @@ def test_arrays_at_different_places_on_each_rank_and_again_at_others():
         return sums
 
     assert run_threads(3, fn) == [[[3.0 * k + 3] * 5 for k in range(40)]] * 3
+
+
+def test_what_is_remembered_of_arrays_at_ever_other_places_is_bounded():
+    def fn(comm):
+        shared, known = SharedMemory(comm), []
+        buffer = shared.buffer(500, np.float64)
+        for start in range(300):
+            buffer[:] = comm.rank + start
+            assert all_reduce(shared, buffer[start : start + 3]).tolist() == [1.0 + 2 * start] * 3
+            known.append(len(shared._plans))
+        return max(known)
+
+    assert max(run_threads(2, fn)) <= 32
 
 
 def test_a_buffer_is_not_copied_and_no_message_is_sent():
@@ -120,7 +134,7 @@ def test_waiting_for_long_needs_no_core():
 
     (used, waited), _ = run_threads(2, fn)
     assert used < 0.1  # of a second of waiting
-    assert 0.5 < waited < 5
+    assert 0.5 < waited < patient(5)
 
 
 def test_a_rank_that_has_left_is_not_waited_for():
@@ -133,7 +147,22 @@ def test_a_rank_that_has_left_is_not_waited_for():
     start = time.monotonic()
     with pytest.raises(PeerLeft, match="rank 0 waits for rank 1, which had already left"):
         run_threads(2, fn, timeout=30)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < patient(10)
+
+
+def test_a_rank_that_has_come_and_then_left_has_come():
+    """Its counter may rise and its leaving be seen after this rank has looked at the counter."""
+
+    def fn(comm):
+        memory = memoryview(bytearray(2 * LINE))
+        barrier, peer = Barrier(comm, memory), memory.cast("q")[LINE // 8 :]
+        barrier._come, peer[1] = 1, 1
+        with pytest.raises(PeerLeft):
+            barrier._give_up_on(1, 0.0)
+        peer[0] = 1
+        barrier._give_up_on(1, 0.0)
+
+    run_threads(2, lambda comm: fn(comm) if comm.rank == 0 else None)
 
 
 def test_nobody_passes_the_barrier_before_all_have_come():
@@ -193,7 +222,7 @@ def test_a_killed_process_leaves_nothing_behind_and_stops_the_others(when):
     start = time.monotonic()
     with pytest.raises(WorkerLost, match="process of rank 1 was killed by signal 9"):
         run_processes(3, die, when, timeout=40)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < patient(30)
     assert ours_in_dev_shm() == []
 
 
@@ -251,10 +280,40 @@ def test_ranks_that_can_not_share_memory_are_told_so_all_of_them(monkeypatch):
         with connected(comm, "auto") as channel:
             return type(channel).__name__
 
-    assert run_threads(3, fn) == ["InProcess"] * 3  # auto: then without
+    with pytest.warns(
+        RuntimeWarning, match="can not share memory.*This run goes on without"
+    ) as said:
+        assert run_threads(3, fn) == ["InProcess"] * 3  # auto: then without
+    assert len(said) == 1
     assert len(seen) == 3
     assert all("the ranks can not share memory" in s and "comm='dask'" in s for s in seen)
     assert sum("Permission denied" in s for s in seen) == 1
+
+
+@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("hosts", ["aa", "aab"])
+def test_a_run_that_ends_while_it_sets_up_its_memory_does_not_go_on_without(hosts, after):
+    """Wherever rank 0 hears of it: that is no shortage of memory, and no warning tells of one."""
+
+    def fn(comm):
+        send, sent = comm.send, []
+
+        def interrupted(*message):
+            sent.append(message)
+            if comm.rank == 1 and len(sent) > after:
+                comm.abort("the cat is on the keyboard")
+            send(*message)
+
+        comm.send = interrupted
+        with connected(comm, "auto", host=hosts[comm.rank]):
+            if comm.rank == 1:  # later than its last message here
+                comm.abort("the cat is on the keyboard")
+            comm.recv(int(comm.rank == 0), "never")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Aborted, match="the cat is on the keyboard"):
+            run_threads(len(hosts), fn)
 
 
 # --- which channel ---
@@ -274,6 +333,20 @@ def test_the_channel_follows_from_where_the_ranks_run():
     for hosts, name in (("aa", "SharedMemory"), ("ab", "InProcess"), ("aba", "Hierarchical")):
         expected = [(name, len(hosts))] * len(hosts)
         assert run_threads(len(hosts), lambda c, h=hosts: fn(c, h)) == expected
+
+
+def test_hosts_of_one_name_are_told_apart_by_their_kernel_and_their_processes():
+    name, *numbers = host_name().split()
+    assert name == socket.gethostname()
+    if os.path.exists("/proc/self/ns/pid"):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert numbers == [boot, os.readlink("/proc/self/ns/pid")]
+
+
+@pytest.mark.parametrize("channel", ["auto", "dask", "shared_memory", "hierarchical"])
+def test_what_it_took_to_open_a_channel_is_not_counted_as_the_programs(channel):
+    program = OnChannel(lambda comm: (comm.counters.messages, comm.counters.bytes), channel)
+    assert run_threads(3, program) == [(0, 0)] * 3
 
 
 def test_unknown_channels_are_refused():

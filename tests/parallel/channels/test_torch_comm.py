@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,15 +15,17 @@ pytest.importorskip("torch")
 
 import torch
 
-from course_lib.parallel.channels import TorchComm, connected
+from course_lib import SGD, mlp
+from course_lib.parallel import train
+from course_lib.parallel.channels import TorchComm, connected, torch_comm
 from course_lib.parallel.channels import devices as torch_ddp_devices
 from course_lib.parallel.collectives import all_agree, all_reduce, barrier
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed, WorkerLost
 from course_lib.parallel.launch import run_processes
+from tests.patience import patient
 
 # Only one test starts its processes as users do: importing PyTorch takes each some seconds.
-pytestmark = pytest.mark.timeout(110)
 
 
 def numbers(rank):
@@ -94,10 +97,12 @@ def gpus_of(monkeypatch, by_rank):
         return by_rank[int(threading.current_thread().name.removeprefix("rank-"))]
 
     monkeypatch.setattr(torch_ddp_devices, "_visible", visible)
+    monkeypatch.setattr(torch_comm, "process_name", lambda: threading.current_thread().name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
     monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *args, **kwargs: None)
+    monkeypatch.setattr(torch.distributed, "barrier", lambda **options: None)
     monkeypatch.setattr(TorchComm, "_meet", lambda *args: None)
 
 
@@ -153,7 +158,7 @@ def test_a_rank_that_dies_fails_or_sleeps_is_an_error_in_time(
     start = time.monotonic()
     with pytest.raises(error, match=sentence):
         run_processes(2, misbehave, how)
-    assert time.monotonic() - start < 50  # importing PyTorch twice is most of it
+    assert time.monotonic() - start < patient(50)  # importing PyTorch twice is most of it
 
 
 def try_twice(comm):
@@ -179,6 +184,53 @@ def test_a_group_that_did_not_begin_does_not_prevent_the_next(quick_processes):
 
 
 def test_one_process_can_not_have_two_groups(monkeypatch):
+    with pytest.raises(ParallelError, match="ranks 0 and 1 run in one process"):
+        run_threads(2, lambda c: connected(c, "gloo").__enter__())
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     with pytest.raises(ParallelError, match="has a PyTorch process group already"):
-        run_threads(2, lambda c: connected(c, "gloo").__enter__())
+        run_threads(1, TorchComm)
+
+
+def test_workers_that_are_threads_of_one_process_are_told_so_at_once():
+    torch_ddp = pytest.importorskip("course_lib.parallel.torch_ddp")
+    distributed = pytest.importorskip("distributed")
+    net, options = mlp([3, 2]), {"optimizer": SGD(0.1), "epochs": 1, "batch_size": 4}
+    data = np.ones((4, 3)), np.zeros(4, int)
+    with distributed.Client(
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None,
+        silence_logs=logging.CRITICAL, set_as_default=False,
+    ) as client:  # fmt: skip
+        for run in (
+            lambda: torch_ddp.run(print, client=client, device="cpu", timeout=600),
+            lambda: train(net, data, client=client, comm="gloo", timeout=600, **options),
+        ):  # a wait until the timeout would be the test's own
+            with pytest.raises(ParallelError, match="ranks 0 and 1 run in one process"):
+                run()
+        one = torch_ddp.run(lambda ctx: ctx.all_reduce(2), workers=1, client=client, device="cpu")
+        assert one == [2]
+
+
+def test_two_ranks_of_one_process_are_refused_at_once():
+    """As on a cluster whose workers are threads: a process can have only one group."""
+    start = time.monotonic()
+    with pytest.raises(ParallelError, match=r"ranks 0 and 1 run in one process.*comm='auto'"):
+        run_threads(2, lambda comm: TorchComm(comm), timeout=20)
+    assert time.monotonic() - start < patient(5)
+    [total] = run_threads(1, lambda comm: summed(TorchComm(comm)), timeout=20)
+    assert total == [2.0]
+
+
+def summed(comm):
+    try:
+        array = np.array([2.0])
+        comm.native_all_reduce(array)
+        return array.tolist()
+    finally:
+        comm.close()
+
+
+def test_an_address_that_is_not_of_this_machine_is_told_of():
+    message = r"rank 0 can not listen on 203\.0\.113\.1, the address .* comm='dask'"
+    with pytest.raises(ParallelError, match=message):
+        run_threads(1, lambda comm: TorchComm(comm, host="203.0.113.1"))
+    assert not torch.distributed.is_initialized()

@@ -266,6 +266,25 @@ def test_different_dtypes_are_refused():
         run_threads(2, lambda c: all_reduce(c, np.zeros(3, [np.float64, np.float32][c.rank])))
 
 
+@pytest.mark.parametrize("odd", [0, 1, 2])
+@pytest.mark.parametrize("other", [np.zeros(7), np.zeros(5), np.zeros(6, "f4"), np.zeros(6, "i8")])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_one_rank_with_another_size_or_dtype_is_refused_in_every_algorithm(algorithm, other, odd):
+    def fn(comm):
+        all_reduce(comm, (other if comm.rank == odd else np.zeros(6)).copy(), algorithm)
+
+    with pytest.raises(RankFailed, match=r"all_reduce: rank .* all ranks must pass the same"):
+        run_threads(3, fn)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (6,), (1, 6)])
+def test_where_whole_arrays_are_sent_another_shape_is_refused_too(shape):
+    calls = [lambda c, a, name=n: all_reduce(c, a, name) for n in ALGORITHMS if n != "ring"]
+    for call in (*calls, broadcast):
+        with pytest.raises(RankFailed, match=r"all ranks must pass the same"):
+            run_threads(2, lambda c, call=call: call(c, np.zeros(shape if c.rank else (2, 3))))
+
+
 def test_what_cannot_be_overwritten_is_refused():
     frozen = np.zeros(3)
     frozen.flags.writeable = False

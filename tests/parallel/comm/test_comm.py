@@ -16,8 +16,7 @@ from course_lib.parallel.collectives import all_gather, all_reduce, barrier, bro
 from course_lib.parallel.comm import Counters, run_threads
 from course_lib.parallel.errors import Aborted, CommTimeout, PeerLeft, RankFailed
 from course_lib.parallel.launch import run_processes
-
-pytestmark = pytest.mark.timeout(90)
+from tests.patience import patient
 
 Run = Callable[..., list[Any]]
 
@@ -192,7 +191,7 @@ def test_waiting_is_measured(run):
             comm.recv(0, "x")
         return comm.counters.waiting
 
-    assert 0.15 < run(2, fn)[1] < 5
+    assert 0.15 < run(2, fn)[1] < patient(5)
 
 
 def test_a_message_that_does_not_come_is_an_error_in_time(run):
@@ -206,7 +205,7 @@ def test_a_message_that_does_not_come_is_an_error_in_time(run):
     start = time.monotonic()
     with pytest.raises(CommTimeout, match=r"rank 0 waited 0.3 s for 'x' from rank 1.*\(step 3\)"):
         run(2, fn, timeout=20)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < patient(5)
 
 
 def test_the_timeout_bounds_each_wait_not_the_whole_run(run):
@@ -258,7 +257,7 @@ def test_abort_stops_the_others(run):
     start = time.monotonic()
     with pytest.raises(Aborted, match="the cat is on the keyboard"):
         run(2, fn, timeout=20)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < patient(5)
 
 
 def test_the_first_cause_is_reported_not_its_consequences(run):
@@ -311,7 +310,7 @@ def test_a_rank_that_does_not_come_to_a_reduction_is_an_error_in_time(run, reduc
     start = time.monotonic()
     with pytest.raises(CommTimeout, match=r"rank 0 waited 0.3 s .*\(step 4\)"):
         run(2, fn, timeout=20)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < patient(10)
 
 
 def test_a_failure_stops_those_who_wait_in_a_reduction(run):
@@ -327,7 +326,7 @@ def test_a_failure_stops_those_who_wait_in_a_reduction(run):
     start = time.monotonic()
     with pytest.raises(RankFailed, match="ZeroDivisionError: on purpose"):
         run(3, fn, timeout=30)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < patient(10)
 
 
 DTYPES = [np.float64, np.float32, np.int64, np.int32, np.uint8, np.complex128, np.bool_]

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from course_lib.checkpoint import CheckpointError
 from course_lib.parallel import errors
 from course_lib.parallel.comm.outcome import Outcome, Supervisor, first_cause
 
@@ -28,6 +29,20 @@ def test_the_cause_comes_before_its_consequences_in_whatever_order_they_arrive()
 def test_the_first_of_equals_is_reported():
     first = first_cause([Outcome(2, error=KeyError("a")), Outcome(1, error=KeyError("b"))])
     assert str(first) == "rank 2 failed: KeyError: 'a'"
+
+
+def test_trouble_with_checkpoints_is_no_failure_of_the_program():
+    error = CheckpointError("no room in /run")
+    found = first_cause(
+        [Outcome(1, error=errors.Aborted("stopped")), Outcome(0, error=error, step=4)]
+    )
+    assert isinstance(found, errors.CheckpointFailed)
+    assert isinstance(found, errors.ParallelError)
+    assert not isinstance(found, errors.RankFailed)
+    assert str(found) == "rank 0 stopped in step 4: no room in /run"
+    assert (found.rank, found.step, found.__cause__) == (0, 4, error)
+    early = first_cause([Outcome(0, error=error, step=-1)])
+    assert str(early) == "rank 0 stopped: no room in /run"
 
 
 def test_no_failure_is_no_error():
@@ -57,7 +72,12 @@ def test_at_the_first_failure_the_others_are_stopped_once_and_get_some_seconds()
         ranks.values()
 
 
-@pytest.mark.parametrize("name", [n for n in dir(errors) if n[0].isupper()])
+NAMES = [
+    name for name, e in vars(errors).items() if getattr(e, "__module__", "") == errors.__name__
+]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name[0].isupper()])
 def test_errors_survive_pickling(name):
     error = getattr(errors, name)("a sentence", rank=1, worker="tcp://host:1", step=7)
     copy = pickle.loads(pickle.dumps(error))

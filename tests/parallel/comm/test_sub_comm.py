@@ -9,8 +9,6 @@ from course_lib.parallel.collectives import all_gather, all_reduce, barrier, bro
 from course_lib.parallel.comm import SubComm, run_threads
 from course_lib.parallel.errors import CommTimeout, ParallelError, RankFailed
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.mark.parametrize("ranks", [[0], [2], [1, 3], [3, 1], [4, 0, 2], [0, 1, 2, 3, 4]])
 def test_collectives_within_a_group_are_those_of_a_gang_of_that_size(ranks):

@@ -58,7 +58,7 @@ def test_the_two_laws_are_one_law_with_the_share_measured_at_different_places():
 
 @pytest.mark.parametrize("law", [amdahl, gustafson])
 def test_a_fraction_is_between_0_and_1_and_ranks_are_counted(law):
-    with pytest.raises(ValueError, match=r"serial_fraction .* between 0 and 1; got 5"):
+    with pytest.raises(ValueError, match=r"serial_fraction must be .* >= 0 and <= 1, got 5"):
         law(5, 2)
     with pytest.raises(ValueError, match=r"p must be an integer of at least 1, got 0"):
         law(0.5, 0)
@@ -139,7 +139,7 @@ def test_wrong_channels_and_names_are_refused():
         AlphaBeta(0.1, -1)
     with pytest.raises(ValueError, match=r"alpha must be a finite number >= 0, got nan"):
         AlphaBeta(math.nan, 0.1)
-    with pytest.raises(ValueError, match=r"n must be a number of bytes >= 0, got -8"):
+    with pytest.raises(ValueError, match=r"n \(bytes\) must be a finite number >= 0, got -8"):
         CHANNEL.message(-8)
     with pytest.raises(ValueError, match=r"p \(the number of ranks\) must be .* at least 1, got 0"):
         CHANNEL.broadcast(0, 8)
@@ -238,14 +238,20 @@ def test_one_rank_is_the_serial_step_and_a_small_step_gets_slower():
 
 
 def test_wrong_steps_are_refused():
-    with pytest.raises(ValueError, match=r"compute_seconds must be > 0, got 0"):
+    with pytest.raises(ValueError, match=r"compute_seconds must be a finite number > 0, got 0"):
         predict_step(0, 2, 10, CHANNEL)
-    with pytest.raises(ValueError, match=r"repeated_seconds .* between 0 and 1, got 2"):
+    with pytest.raises(ValueError, match=r"repeated_seconds .* >= 0 and <= 1, got 2"):
         predict_step(1, 2, 10, CHANNEL, repeated_seconds=2)
     with pytest.raises(ValueError, match=r"unknown scaling 'week'; did you mean 'weak'"):
         predict_step(1, 2, 10, CHANNEL, scaling="week")
     with pytest.raises(ValueError, match=r"n_params must be an integer of at least 1"):
         predict_step(1, 2, 0, CHANNEL)
+    with pytest.raises(
+        ValueError, match=r"predict_step: p must be an integer of at least 1, got 0"
+    ):
+        predict_step(1, 0, 10, CHANNEL)
+    with pytest.raises(ValueError, match=r"compute_seconds must be a finite number > 0, got inf"):
+        predict_step(math.inf, 2, 10, CHANNEL)
 
 
 # --- memory, pipelines, checkpoints ---
@@ -305,6 +311,8 @@ def test_wrong_checkpoint_times_are_refused():
         checkpoint_interval(1, 0)
     with pytest.raises(ValueError, match=r"checkpoint_seconds must be a finite number > 0"):
         checkpoint_interval(-1, 10)
+    with pytest.raises(ValueError, match=r"mtbf_seconds must be a finite number > 0, got inf"):
+        checkpoint_interval(1, math.inf)
 
 
 # --- wishes of a measurement: Karp and Flatt, and which all-reduce to take ---
@@ -345,3 +353,8 @@ def test_there_is_no_crossover_where_the_ring_never_wins():
     assert AlphaBeta(1e-4, 0.0).crossover(8) == math.inf
     with pytest.raises(ValueError, match="number of ranks"):
         CHANNEL.crossover(0)
+
+
+def test_there_are_four_stages_of_zero():
+    with pytest.raises(ValueError, match="zero_memory: stage must be 0, 1, 2 or 3, got 4"):
+        zero_memory(100, 2, 4)

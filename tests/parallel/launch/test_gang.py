@@ -30,8 +30,7 @@ from course_lib.parallel.errors import (
     WorkersBusy,
 )
 from course_lib.parallel.launch.watch import run_rank
-
-pytestmark = pytest.mark.timeout(60)
+from tests.patience import patient
 
 
 def who(comm):
@@ -62,7 +61,7 @@ def test_more_ranks_than_workers_is_an_error_within_the_timeout(client):
     start = time.monotonic()
     with pytest.raises(NotEnoughWorkers, match=r"5 ranks need 5 workers, but the cluster has 3"):
         gang(client, who, 5, timeout=0.5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < patient(5)
 
 
 def fail(comm):
@@ -81,7 +80,7 @@ def test_an_exception_on_a_rank_is_the_cause_and_the_others_are_stopped(client):
     assert "in fail" in e.value.__cause__.__notes__[0]
     assert (e.value.rank, e.value.step) == (1, 7)
     assert e.value.worker in client.nthreads()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < patient(10)
     assert usable(client)
 
 
@@ -130,7 +129,7 @@ def test_killing_a_worker_stops_the_gang_and_names_the_worker(client, victim):
 
     with pytest.raises(WorkerLost, match=addresses[victim]) as e:
         gang(client, loop, 3, timeout=30, on_report=kill)
-    assert time.monotonic() - killed[0] < 5
+    assert time.monotonic() - killed[0] < patient(5)
     assert e.value.worker == addresses[victim]
     assert e.value.rank == victim
     assert e.value.step >= 5
@@ -155,7 +154,7 @@ def test_a_worker_that_does_not_answer_is_a_timeout_that_names_it(client, tmp_pa
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    with pytest.raises(CommTimeout, match=r"rank 0 could not hand 'gradient' to rank 1 on tcp"):
+    with pytest.raises(CommTimeout, match=r"rank 0 could not hand 'gradient' no. 0 to rank 1"):
         gang(client, fn, 2, timeout=2.5)
     assert usable(client)
 
@@ -193,7 +192,7 @@ def test_a_rank_that_does_not_stop_is_not_waited_for_but_named(client, monkeypat
     start = time.monotonic()
     with pytest.raises(RankFailed) as e:
         gang(client, fn, 2)
-    assert time.monotonic() - start < 3.5
+    assert time.monotonic() - start < patient(3.5)
     assert "Rank 1 on tcp" in e.value.__notes__[0]
     assert "did not stop within 0.2 s" in e.value.__notes__[0]
     assert usable(client)
@@ -264,14 +263,21 @@ def test_workers_held_by_another_gang_are_an_error_within_the_timeout(client):
     assert usable(client)
 
 
-def test_workers_busy_with_other_tasks_are_an_error_within_the_timeout(client):
-    naps = client.map(lambda i: time.sleep(2.5), range(3), pure=False)
+def test_workers_busy_with_other_tasks_are_an_error_within_the_timeout(client, tmp_path):
+    wake = tmp_path / "wake"
+
+    def nap(_):
+        while not wake.exists():
+            time.sleep(0.05)
+
+    naps = client.map(nap, range(3), pure=False)
     time.sleep(0.2)
     with pytest.raises(WorkersBusy, match=r"did not start within 1 s"):
         # One of the ranks may start, if a nap has not: then it waits for the others.
         gang(client, who, 3, timeout=1)
-    del naps
+    wake.touch()
     assert usable(client)
+    del naps
 
 
 def test_reports_reach_the_caller_in_its_own_thread_before_the_result(client):

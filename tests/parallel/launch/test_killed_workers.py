@@ -17,7 +17,6 @@ from course_lib.parallel import Compressed, LocalSGD, TopK, ZeRO1, gang, train
 from course_lib.parallel.errors import CommTimeout, WorkerLost
 
 pytestmark = [
-    pytest.mark.timeout(110),
     # What a process was writing when it was killed is passed over, and rightly mentioned.
     pytest.mark.filterwarnings("ignore:skipping step:RuntimeWarning"),
 ]

@@ -14,8 +14,6 @@ pytest.importorskip("distributed")
 
 import course_lib
 
-pytestmark = pytest.mark.timeout(60)
-
 TRAIN = """
 import numpy as np
 from course_lib import SGD, fit, mlp

@@ -143,7 +143,7 @@ def test_every_row_of_the_picture_has_one_cell_per_unit_of_time():
 
 
 def test_the_picture_in_text_needs_whole_units():
-    with pytest.raises(ValueError, match=r"all times must be integers; pass integers"):
+    with pytest.raises(ValueError, match=r"must have integers as times"):
         timeline(simulate(gpipe(2, 2), forward=0.5))
 
 
@@ -154,6 +154,12 @@ def test_the_drawing_has_a_bar_per_action_with_its_length():
     assert draw(run, ax) is ax
     assert sorted(bar.get_width() for bar in ax.patches) == [1.5] * 12 + [2.5] * 12
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["forward", "backward"]
+    assert ax.get_yticks().tolist() == [0, 1, 2] and ax.yaxis_inverted()  # stage 0 on top
+    assert ax.get_xlim() == (0, run.length)
+    middles = {(text.get_position(), text.get_text()) for text in ax.texts}
+    assert middles == {
+        (((run.start[a] + run.end[a]) / 2, a.stage), str(a.micro)) for a in run.start
+    }
     pyplot.close("all")
 
 
@@ -216,11 +222,17 @@ def test_wrong_arguments_are_refused():
         one_f_one_b(1, 0)
     with pytest.raises(ValueError, match=r"one for each of the 2 stages; got \[1, 2, 3\]"):
         simulate(gpipe(2, 2), forward=[1, 2, 3])
-    with pytest.raises(ValueError, match=r"backward must be a time > 0"):
+    with pytest.raises(ValueError, match=r"backward must be a finite number > 0, got 0"):
         simulate(gpipe(2, 2), backward=0)
-    with pytest.raises(ValueError, match=r"send must be a time >= 0, got -1"):
+    with pytest.raises(ValueError, match=r"send must be a finite number >= 0, got -1"):
         simulate(gpipe(2, 2), send=-1)
     with pytest.raises(ValueError, match=r"as in '2F0'; got '2X0'"):
         parse("2X0")
-    with pytest.raises(ValueError, match=r"kind 'F' or 'B', got stage 0, kind 'Z'"):
+    with pytest.raises(ValueError, match=r"kind must be 'F' or 'B', got 'Z'"):
         Action(0, "Z", 1)
+
+
+@pytest.mark.parametrize("times", [[1, -1], [1, 0], [1, "1"], (1, float("nan"))], ids=str)
+def test_each_time_of_a_stage_is_above_0(times):
+    with pytest.raises((ValueError, TypeError), match="simulate: each of forward must be .* > 0"):
+        simulate(gpipe(2, 2), forward=times)

@@ -20,8 +20,6 @@ from course_lib.parallel import BlockShuffle, train, write_shards
 from course_lib.parallel.errors import CheckpointMismatch, RankFailed
 from course_lib.parallel.sources import DaskRows, InBlocks, NpyRows, ShardRows
 
-pytestmark = pytest.mark.timeout(100)
-
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)
 NET = mlp([7, 6, 3], hidden="tanh")

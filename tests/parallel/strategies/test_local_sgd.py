@@ -9,8 +9,6 @@ from course_lib import SGD, Adam, Nesterov, mlp, schedules
 from course_lib.parallel import LocalSGD, shard, train
 from tests.parallel.sessions import NET, NOISY, SIZES, STEPS, X, Y, assert_equal, run, serial, start
 
-pytestmark = pytest.mark.timeout(120)
-
 LINEAR = [SGD(0.1), SGD(schedules.cosine(0.1, 18)), SGD(0.1, momentum=0.9), Nesterov(0.1)]
 
 

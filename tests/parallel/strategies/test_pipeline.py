@@ -20,8 +20,7 @@ from course_lib.parallel.errors import RankFailed
 from course_lib.parallel.schedules import gpipe, one_f_one_b, simulate
 from course_lib.parallel.strategies import Job, balanced_bounds
 from course_lib.parallel.strategies.pipeline_stage import noise_per_row
-
-pytestmark = pytest.mark.timeout(60)
+from course_lib.workspace import Workspace
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)  # 53: prime, the last batch has 3 rows
@@ -152,6 +151,22 @@ def test_a_stage_keeps_as_many_micro_batches_as_the_simulator_says(
     found = sessions(strategy, stages, lambda s: (s.stage.most_in_flight, s.stage.in_flight))
     expected = simulate(schedule(stages, micro_batches)).in_flight
     assert found == [(most, 0) for most in expected]
+
+
+@pytest.mark.parametrize("name", ["gpipe", "1f1b"])
+@pytest.mark.parametrize("micro_batches", [1, 3, 5])
+def test_the_memory_of_a_micro_batch_is_used_again_by_the_next_and_in_the_next_step(
+    monkeypatch, micro_batches, name
+):
+    made, make = [], Workspace.__init__
+
+    def count(self, *args):
+        made.append(self)
+        make(self, *args)
+
+    monkeypatch.setattr(Workspace, "__init__", count)
+    most = sessions(Pipeline(3, micro_batches, name), 3, lambda s: s.stage.most_in_flight)
+    assert len(made) == sum(most)
 
 
 def test_a_rank_holds_and_updates_its_slice_only():

@@ -26,7 +26,9 @@ from course_lib.parallel import (
     strategies,
     train,
 )
+from course_lib.parallel.comm import run_threads
 from course_lib.parallel.strategies import STRATEGIES, parse
+from course_lib.parallel.strategies.job import gather_by_rank
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(20, 4)), RNG.integers(0, 3, 20)
@@ -71,7 +73,7 @@ def test_every_name_in_the_table_was_tried():
         ("local:0.5", r"expected local:STEPS; '0.5' is not a whole number\.$"),
         ("local:0", r"expected local:STEPS; LocalSGD: h must be an integer of at least 1, got 0"),
         ("topk:half", r"expected topk:FRACTION; 'half' is not a number\.$"),
-        ("topk:2", r"expected topk:FRACTION; TopK: fraction must lie in \(0, 1\], got 2.0"),
+        ("topk:2", r"expected topk:FRACTION; TopK: fraction must be .* > 0 and <= 1, got 2.0"),
         ("virtual:6", r"expected virtual:SHARDS; .* a power of two.* got 6\. Use 4 or 8"),
         ("sync:rink", r"expected sync\[:ALGORITHM\]; unknown all_reduce algorithm 'rink'; did you"),
         ("pipeline:2", r"expected pipeline:STAGES:MICRO_BATCHES\[:gpipe\|1f1b\]\.$"),
@@ -139,3 +141,22 @@ def test_a_class_without_a_base_is_refused_and_one_without_start_can_not_be_made
 
     with pytest.raises(TypeError, match="abstract.*start"):
         Idle()
+
+
+def test_what_rank_0_gathers_is_a_copy_of_its_own_array_too():
+    arrays = [np.array([1.0, 2.0]), np.array([3.0, 4.0])]
+    found, _ = run_threads(2, lambda comm: gather_by_rank(comm, "a", arrays[comm.rank]))
+    for rank, array in enumerate(arrays):
+        array += 9  # the training goes on
+        assert found[f"a.{rank}"].tolist() == [[1.0, 2.0], [3.0, 4.0]][rank]
+
+
+def test_numbers_of_numpy_and_lists_make_the_same_strategy():
+    two = np.int64(2)
+    for ours, wanted in (
+        (Mesh(data=two, pipeline=two, bounds=[2]), Mesh(data=2, pipeline=2, bounds=(2,))),
+        (Pipeline(two, two, bounds=np.array([2])).mesh, Pipeline(2, 2, bounds=(2,)).mesh),
+        (Compressed(TopK(np.float32(0.5))), Compressed(TopK(0.5))),
+    ):
+        assert repr(ours) == repr(wanted)
+        assert hash(ours) == hash(wanted)

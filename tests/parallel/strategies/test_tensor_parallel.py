@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, fit, mlp
+from course_lib.chain import Chain
 from course_lib.network import Activate, Dense, Dropout, Network
 from course_lib.parallel import TensorParallel, train
 from course_lib.parallel.collectives import all_gather
@@ -21,8 +22,6 @@ from course_lib.parallel.strategies.tensor_layers import (
     tensor_indices,
     tensor_plan,
 )
-
-pytestmark = pytest.mark.timeout(60)
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)
@@ -78,6 +77,19 @@ def test_one_pair_forward_and_backward_is_the_serial_pair(size):
     # One all-reduce forward, one backward.
     expected = [2 * rank.messages for rank in traffic(size, 1, "ordered")]
     assert [messages for *_, messages in found] == expected
+
+
+def test_a_bias_is_added_to_the_whole_sum_and_not_to_a_share_of_it():
+    """1e16 + 1 is 1e16 in float64: a bias of 1 that is added too early is lost."""
+    chain = Chain((Dense(1, 2), Dense(2, 1)))
+    theta = chain.pack([{"W": np.ones((1, 2)), "b": np.zeros(2)},
+                        {"W": np.array([[1e16], [-1e16]]), "b": np.ones(1)}])  # fmt: skip
+
+    def main(comm):
+        part = tensor_chain(chain, Operators(comm))
+        return part.forward(theta[tensor_indices(chain, comm.rank, 2)], np.ones((1, 1)))[0].item()
+
+    assert run_threads(2, main) == [1.0, 1.0]
 
 
 def test_f_and_g_do_backward_what_the_other_does_forward():

@@ -6,11 +6,17 @@ binary tree. Equality is of bits, everywhere.
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import course_lib
 from course_lib import SGD, Adam, EarlyStopping, fit, mlp
 from course_lib.data import batches
 from course_lib.layers import noise
@@ -20,8 +26,6 @@ from course_lib.parallel.collectives.aligned_tree import AlignedTree, tree_sum
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.errors import RankFailed
 from course_lib.parallel.strategies.local_gradient import RowNoise
-
-pytestmark = pytest.mark.timeout(60)
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)
@@ -168,3 +172,42 @@ def test_virtual_shards_on_dask_workers_give_the_bits_of_threads(client):
     for workers in (1, 2, 3):
         result = parallel(Adam(0.01), workers, 8, comm="dask", client=client)
         assert set(result.digests) == {expected}
+
+
+THREADS = """
+import sys
+import numpy as np
+from course_lib import SGD, mlp
+from course_lib.parallel import train
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(512, 300)), rng.integers(0, 10, 512)
+    net = mlp([300, 256, 256, 10])  # so large that BLAS uses its threads
+    options = dict(optimizer=SGD(0.1), epochs=2, batch_size=256, virtual_shards=4)
+    for workers, comm in ((1, "inprocess"), (2, "inprocess"), (4, "inprocess"), (2, "auto")):
+        result = train(net, data, workers=workers, comm=comm, **options)
+        print(comm, *set(result.digests), repr(result.theta[:3].tolist()), sep=";")
+"""
+
+
+@pytest.mark.timeout(220)
+def test_with_one_number_of_blas_threads_the_bits_are_the_same_whatever_the_ranks(tmp_path):
+    """Threads of this process, one or several, and the processes of a private cluster."""
+    pytest.importorskip("distributed")
+    (tmp_path / "script.py").write_text(THREADS)
+    numbers = []
+    for threads in ("1", "2"):
+        environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+        environment |= {f"{name}_NUM_THREADS": threads for name in ("OMP", "OPENBLAS", "MKL")}
+        environment["PYTHONPATH"] = str(Path(course_lib.__file__).parents[1])
+        run = subprocess.run(
+            [sys.executable, "script.py"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        lines = [line.split(";") for line in run.stdout.splitlines()]
+        assert len(lines) == 4
+        assert len({digest for _, digest, _ in lines}) == 1
+        numbers.append(ast.literal_eval(lines[0][2]))
+    np.testing.assert_allclose(*numbers, rtol=1e-10)  # of two numbers only up to rounding

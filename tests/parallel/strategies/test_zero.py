@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from course_lib import SGD, Adam, AdamW
+from course_lib import SGD, Adam, AdamW, RMSProp
 from course_lib.parallel import SyncSGD, ZeRO1, train
 from course_lib.parallel.cost import zero_memory
 from tests.parallel.sessions import NET, NOISY, SIZES, X, Y, assert_equal, run, serial, start
-
-pytestmark = pytest.mark.timeout(120)
 
 ADAM = Adam(0.01)
 
@@ -18,8 +16,13 @@ ADAM = Adam(0.01)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("algorithm", ["ordered", "ring"])
 @pytest.mark.parametrize(
-    "optimizer", [ADAM, AdamW(0.01), SGD(0.1, momentum=0.9), SGD(0.1)], ids=repr
-)
+    "optimizer",
+    [
+        ADAM, AdamW(0.01), SGD(0.1, momentum=0.9), SGD(0.1), AdamW(0.01, amsgrad=True),
+        RMSProp(0.01, momentum=0.5, centered=True, weight_decay=0.1),
+    ],
+    ids=repr,
+)  # fmt: skip
 def test_it_is_the_unsharded_run_to_the_bit(optimizer, algorithm, size):
     parts = run(ZeRO1(algorithm), size, optimizer, net=NOISY)
     whole = run(SyncSGD(algorithm), size, optimizer, net=NOISY)

@@ -6,6 +6,7 @@ order (1e-16 each), and a few dozen steps of a smooth network do not enlarge tha
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -13,11 +14,11 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, EarlyStopping, FitResult, KeepBest, fit, mlp
+from course_lib.cli import parser
 from course_lib.data import Split
-from course_lib.parallel import SyncSGD, train
+from course_lib.parallel import SyncSGD, predict, train
 from course_lib.parallel.errors import ParallelError, RankFailed
-
-pytestmark = pytest.mark.timeout(60)
+from course_lib.parallel.training import RankTiming, TrainResult
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)  # 53: prime, the last batch is short
@@ -165,12 +166,53 @@ def test_the_report_shows_every_rank_and_shares_of_the_whole():
     assert "replicas identical: yes" in lines[-1]
 
 
+def test_the_report_is_that_of_a_calculation_by_hand():
+    """Shares of 2.5 s, bytes in millions, and what went wrong."""
+    times = {"compute": 1.4, "communication": 0.5, "waiting": 0.25, "input": 0.5}
+    rank = RankTiming(**times, evaluation=0.1, total=2.5, messages=10, bytes=8_123_000)
+    idle = RankTiming(0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
+    result = TrainResult(np.zeros(1), {}, {}, (rank, idle), ("a", "b"), 3.25, restarts=2)
+    lines = [line.replace(" %", "").split() for line in result.report().splitlines()]
+    assert lines[1:3] == [
+        ["0", "56", "20", "10", "20", "4", "2.50", "10", "8.12"],
+        ["1", "0", "0", "0", "0", "0", "0.00", "0", "0.00"],
+    ]
+    assert " ".join(lines[3]) == "replicas identical: NO; whole call: 3.25 s; restarts: 2"
+
+
 def test_events_come_once_per_epoch_with_the_rows_of_the_history():
     events = []
     result = parallel(mlp([7, 6, 3]), SGD(0.1), 2, on_event=events.append)
     assert [e.epoch for e in events] == [0, 1, 2]
     for name, values in result.history.items():
         assert [e.metrics[name] for e in events] == values
+
+
+def test_without_more_said_two_ranks_train_in_silence(capsys):
+    options = {"optimizer": SGD(0.1), "epochs": 1, "batch_size": 10, "comm": "inprocess"}
+    assert len(train(mlp([7, 3]), (X, Y), **options).timing) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("function", [train, predict])
+def test_what_is_not_said_is_the_same_in_a_program_and_on_the_command_line(function):
+    typed = vars(parser().parse_args(["train"]))
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    both = [
+        name
+        for name in typed
+        if defaults.get(name, inspect.Parameter.empty) is not inspect.Parameter.empty
+    ]
+    assert {"workers", "comm", "timeout"} <= set(both)
+    assert {name: defaults[name] for name in both} == {name: typed[name] for name in both}
+
+
+def test_an_interrupt_is_told_in_a_sentence():
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"^train: interrupted; its ranks were stopped\.$"):
+        parallel(mlp([7, 3]), SGD(0.1), 2, on_event=interrupt)
 
 
 def test_the_progress_bar_counts_epochs_and_shows_the_loss(capsys):
@@ -197,7 +239,7 @@ BAD = [
     ({"theta": np.zeros(3)}, ValueError, r"theta must have shape"),
     ({"keep_best": "val_f1"}, ValueError, "one of loss, val_loss, val_accuracy, got 'val_f1'"),
     ({"theta": np.zeros(24, int)}, TypeError, "train: theta must be an array of floating-point"),
-    ({"client": "tcp://127.0.0.1:1"}, ValueError, "uses no cluster; leave out either client= or"),
+    ({"client": "tcp://127.0.0.1:1"}, ValueError, "client must be left out with comm='inprocess'"),
     ({"validation": (XV[:, :2], YV)}, ValueError, r"train, validation: x must have 7 columns"),
     (
         {"validation": None, "keep_best": "val_loss"},
@@ -241,3 +283,20 @@ def test_public_names_are_listed_and_others_are_refused():
         with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
             module.nonsense  # noqa: B018
     assert issubclass(RankFailed, ParallelError)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_theta_that_is_not_finite_is_refused_before_anything_starts(bad):
+    net = mlp([2, 2])
+    data, theta = (np.eye(2), np.array([0, 1])), np.array([0.0, bad, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match=f"train: theta must be finite, got {bad} at position 1"):
+        train(net, data, optimizer=SGD(0.1), epochs=1, batch_size=2, theta=theta, comm="inprocess")
+
+
+@pytest.mark.parametrize("timeout", [1e300, 0, -1, np.nan, np.inf, "60", None])
+def test_how_long_to_wait_is_a_number_that_a_clock_knows(timeout):
+    data = np.eye(2), np.array([0, 1])
+    options = {"optimizer": SGD(0.1), "epochs": 1, "batch_size": 2, "comm": "inprocess"}
+    for call in (train, predict):
+        with pytest.raises((ValueError, TypeError), match=f"{call.__name__}: timeout must be"):
+            call(mlp([2, 2]), data, timeout=timeout, **options)

@@ -14,13 +14,22 @@ import numpy as np
 import pytest
 
 from course_lib import SGD, Adam, mlp
-from course_lib.parallel import Compressed, LocalSGD, Pipeline, Predicted, TopK, predict, train
+from course_lib.parallel import (
+    Compressed,
+    LocalSGD,
+    Pipeline,
+    Predicted,
+    Strategy,
+    SyncSGD,
+    TopK,
+    predict,
+    train,
+)
 from course_lib.parallel.comm import InProcess, run_threads
+from course_lib.parallel.strategies import gradient_of
 from course_lib.parallel.training import RankTiming
 from course_lib.parallel.training.prepare import make_job
 from course_lib.parallel.training.replica import train_replica
-
-pytestmark = pytest.mark.timeout(90)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(1000, 64)), RNG.integers(0, 10, 1000)
@@ -97,6 +106,29 @@ def test_reading_rows_is_booked_as_input_and_as_nothing_else(strategy, net):
     assert all(rank.compute < rank.input for rank in readers)
 
 
+def test_what_a_step_does_last_is_booked_as_compute():
+    """A strategy of one's own that ends each of its ten steps with 20 ms of something else."""
+
+    class Lingering(Strategy):
+        def start(self, comm, job, clock):
+            session = SyncSGD().start(comm, job, clock)
+            step = session.step
+
+            def linger(*where):
+                loss = step(*where)
+                time.sleep(0.02)
+                return loss
+
+            session.step = linger
+            return session
+
+    result = train(
+        mlp([4, 3]), (X[:80, :4], Y[:80] % 3), optimizer=SGD(0.1), epochs=1, batch_size=8,
+        strategy=Lingering(), comm="inprocess",
+    )  # fmt: skip
+    assert all(rank.compute >= 10 * 0.02 for rank in result.timing)
+
+
 @pytest.mark.parametrize("shards", [2, 4])
 def test_virtual_shards_read_once_per_piece(shards):
     result = train(NET, (X, Y), comm="inprocess", virtual_shards=shards, **OPTIONS | {"epochs": 1})
@@ -137,16 +169,36 @@ def test_a_channel_that_is_slow_now_and_then_is_predicted_by_what_that_costs(mon
         assert 0.4 < predicted.communication / rank.communication < 2.5
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_noise_is_drawn_while_measuring_as_it_will_be_in_the_training(monkeypatch, dropout):
+    drawn = []
+
+    def spied(*where, rng, **options):
+        drawn.append(rng is not None)
+        return gradient_of(*where, rng=rng, **options)
+
+    monkeypatch.setattr("course_lib.parallel.training.predicted.gradient_of", spied)
+    net = mlp([64, 8, 10], dropout=dropout)
+    predict(net, (X, Y), workers=1, comm="inprocess", **OPTIONS)
+    assert set(drawn) == {dropout > 0}
+
+
 def test_a_rank_without_rows_still_steps_and_adds():
     x, y = X[:2], Y[:2]
     options = {"optimizer": SGD(0.1), "batch_size": 2, "workers": 3, "comm": "inprocess"}
     told = predict(NET, (x, y), epochs=1, **options)
     assert all(rank.compute > 0 and rank.communication > 0 for rank in told)
+    assert [rank.input > 0 for rank in told] == [True, True, False]
 
 
 def test_a_prediction_for_other_ranks_is_refused():
     result = train(NET, (X[:99], Y[:99]), workers=2, comm="inprocess", **OPTIONS | {"epochs": 1})
     with pytest.raises(ValueError, match="is for 1 ranks, but 2 were run"):
         result.report(predict=[Predicted(1.0, 0.0)])
+    with pytest.raises(ValueError, match="is for 3 ranks, but 2 were run"):
+        result.report(predict=[Predicted(1.0, 0.0)] * 3)
+    for wrong in (5, "ab", [1.0, 2.0], [None, None], {"a": 1}):
+        with pytest.raises(TypeError, match=r"^report: (each of )?predict must be a .* got"):
+            result.report(predict=wrong)
     with pytest.raises(ValueError, match="predict: epochs"):
         predict(NET, (X, Y), **OPTIONS | {"epochs": 0})

@@ -30,8 +30,6 @@ from course_lib.parallel.training.recovery import first_job
 from course_lib.parallel.training.recovery import saving as make_saving
 from course_lib.parallel.training.replica import train_replica
 
-pytestmark = pytest.mark.timeout(60)
-
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(53, 7)), RNG.integers(0, 3, 53)
 XV, YV = RNG.normal(size=(11, 7)), RNG.integers(0, 3, 11)
@@ -86,8 +84,9 @@ def interrupted(folder, steps, *, every=2, workers=2, error=None, events=None, *
             )
 
         return drive(
-            attempt, fresh, first_job(fresh, "auto"), max_restarts=max_restarts, listener=listener
-        )
+            attempt, fresh, first_job(fresh, "auto"), max_restarts=max_restarts, listener=listener,
+            repair=None, timeout=20,
+        )  # fmt: skip
 
 
 def assert_same(ranks, reference):
@@ -220,10 +219,10 @@ def test_workers_that_do_not_come_back_in_time_cost_one_restart_more(tmp_path):
 
     job = make_job(
         NET, (X, Y), None, workers=(1, 1), strategy="sync", virtual_shards=None, backend="numpy",
-        optimizer=Adam(0.01), saving=make_saving(tmp_path, None, 3), **SETTINGS,
+        optimizer=Adam(0.01), saving=make_saving(tmp_path, None, 3), stop=None, **SETTINGS,
     )  # fmt: skip
     with Listener(None, epochs=3) as listener:
-        options = {"max_restarts": 3, "listener": listener}
+        options = {"max_restarts": 3, "listener": listener, "repair": None, "timeout": 20}
         assert drive(attempt, job, replace(job), **options) == (["ranks"], 3)
         calls[:] = [None]
         with pytest.raises(WorkersBusy):
@@ -279,6 +278,20 @@ def test_the_bar_survives_restarts_and_starts_where_the_training_does(tmp_path, 
     assert "loss=0.5" in shown
 
 
+def test_the_bar_starts_where_the_training_does_and_never_goes_back(capsys):
+    with Listener(None, epochs=5, progress=True) as listener:
+        listener.resume(2)
+        assert listener._bar.n == 2
+        listener.resume(1)  # from an older checkpoint: what has been shown, stays
+        assert listener._bar.n == 2
+    with Listener(None, epochs=5) as listener:  # who has not asked for it sees none
+        listener.resume(4)
+    shown = capsys.readouterr().err
+    assert (
+        "2/5" in shown and "4/5" not in shown and shown.endswith("\n")
+    )  # it is closed: the next line is another one
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     parallel(tmp_path, every=2, keep=2)
     assert sorted(p.name for p in tmp_path.glob("*.json")) == [
@@ -313,6 +326,12 @@ def test_never_to_resume_needs_an_empty_directory(tmp_path):
     ("options", "name"),
     [
         ({"optimizer": Adam(0.02)}, r"its optimizer is Adam\(lr=0.01.* here it is Adam\(lr=0.02"),
+        ({"optimizer": Adam(0.01, amsgrad=True)}, r"its optimizer .*, and here .*, amsgrad=True\)"),
+        (
+            {"optimizer": Adam(0.01, maximize=True)},
+            r"its optimizer .*, and here .*, maximize=True\)",
+        ),
+        ({"optimizer": Adam(0.01, weight_decay=0.1)}, r"its optimizer .*, and here .*decay=0\.1\)"),
         ({"batch_size": 9}, "its batch_size is 10, and here it is 9"),
         ({"seed": 6}, "its seed is 5, and here it is 6"),
         ({"virtual_shards": 4}, r"its strategy is SyncSGD.* here it is VirtualShards\(shards=4"),

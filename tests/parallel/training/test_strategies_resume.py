@@ -21,8 +21,6 @@ from course_lib.parallel import (
 from course_lib.parallel.errors import CheckpointMismatch
 from tests.parallel.sessions import NET, NOISY, X, Y, start
 
-pytestmark = pytest.mark.timeout(120)
-
 STRATEGIES = [
     LocalSGD(4),
     AsyncParameterServer(0),
