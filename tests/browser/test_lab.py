@@ -340,7 +340,7 @@ def test_elsewhere_the_button_says_how(page: Any, html: Path, scheme: str, width
         button.send_keys(Keys.ENTER)
         box = wait.until(_shown(page))
         assert "make lab" in box.text
-        assert page.js(_VISIBLE, box)
+        wait.until(lambda _, box=box: page.js(_VISIBLE, box))
         assert page.js("return document.activeElement.innerText") == "Close"
         if button.get_attribute("data-exercise"):
             assert accessibility(page) == []

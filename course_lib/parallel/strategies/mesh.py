@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -206,10 +206,6 @@ class MeshSession(Session):
             self.state = job.optimizer.init(self.theta)
         else:
             self.state = {name: self._mine(value) for name, value in job.state.items()}
-        # Parameters that several ranks of a replica have count once in the norm.
-        lower = range(self._replica.rank)
-        others = [indices_of(job.net, self._bounds, rank, mesh.tensor) for rank in lower]
-        self._once = ~np.isin(self._indices, np.concatenate([[], *others]))
         self._gradient = self._data.buffer(len(self.theta), self.theta.dtype)
         # The generator jumps over what the stages before this one draw.
         first = [0, *self._bounds][self._pipeline.rank]
@@ -242,14 +238,26 @@ class MeshSession(Session):
         loss = self.stage.run(actions, batch)
         self._clock.lap("compute")
         all_reduce(self._data, self._gradient, self._mesh.algorithm)
-        if job.clip is not None:
-            digits = all_reduce(self._replica, squares(self._gradient[self._once]))
-            clip_gradient(self._gradient, job.clip, digits)
         self._clock.lap("communication")
+        if job.clip is not None:
+            digits = squares(self._gradient[self._once])
+            self._clock.lap("compute")
+            all_reduce(self._replica, digits)
+            self._clock.lap("communication")
+            clip_gradient(self._gradient, job.clip, digits)
         optimizer = job.optimizer
         _, self.state = optimizer.step(self.theta, self._gradient, self.state, out=self.theta)
         self._clock.lap("compute")
         return loss if self._tensor.rank == 0 else 0.0
+
+    @cached_property
+    def _once(self) -> Array:
+        """Which parameters this rank counts in the norm: those that no lower rank has as well."""
+        once = np.ones(len(self._indices), bool)
+        for rank in range(self._replica.rank):
+            lower = indices_of(self._job.net, self._bounds, rank, self._mesh.tensor)
+            once &= ~np.isin(self._indices, lower)
+        return once
 
     def gather(self) -> tuple[Array, State]:
         """Return the whole theta and state, in the serial layout; every replica puts its own."""

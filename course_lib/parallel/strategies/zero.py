@@ -97,9 +97,11 @@ class ZeROSession(Session):
         gradient = reduce_scatter(self._comm, self._gradient, self._algorithm)
         self._clock.lap("communication")
         if self._clip is not None:  # nobody has the whole gradient: the sum of squares is of all
-            digits = all_reduce(self._comm, squares(gradient))
-            clip_gradient(gradient, self._clip, digits)
+            digits = squares(gradient)
+            self._clock.lap("compute")
+            all_reduce(self._comm, digits)
             self._clock.lap("communication")
+            clip_gradient(gradient, self._clip, digits)
         theta = self._theta[self._mine]
         _, self.state = self._optimizer.step(theta, gradient, self.state, out=theta)
         self._clock.lap("compute")

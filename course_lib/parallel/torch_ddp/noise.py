@@ -18,9 +18,9 @@ import torch
 def seed_noise(*key: int) -> None:
     """Seed the global generators of PyTorch, NumPy and Python; other keys give other noise.
 
-    Of PyTorch's, those of the processor and of the GPUs in use. ``torch.manual_seed`` remembers
-    each seed for every kind of device that is not there, with a traceback; at a seed for each row
-    and step that takes more time than the row, and memory without end.
+    Of PyTorch's, those of the processor and of the GPUs in use. ``torch.manual_seed`` writes a
+    traceback for every kind of device that is not there; at a seed for each row and step that
+    takes more time than the row.
 
     The worker processes of a DataLoader take their seeds from PyTorch's generator.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import tempfile
 import threading
@@ -22,7 +23,8 @@ if not os.path.isdir("/proc/self/fd"):
 
 
 def open_files():
-    """What this process has open, but for the listing itself."""
+    """What this process has open, but for the listing itself and for what only waits to be freed."""
+    gc.collect()
     found = []
     for fd in os.listdir("/proc/self/fd"):
         try:

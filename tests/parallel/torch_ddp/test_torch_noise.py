@@ -6,6 +6,7 @@ import logging
 import pickle
 import random
 import threading
+import traceback
 from functools import partial
 
 import numpy as np
@@ -106,6 +107,22 @@ def test_the_generators_are_given_back_as_they_were():
         seed_noise(1, 2)
         assert drawn == (random.random(), np.random.random(), torch.rand(()).item())
         assert random.random() == after
+
+
+def test_a_seed_for_each_row_and_step_writes_no_traceback(monkeypatch):
+    """``torch.manual_seed`` does, for each kind of device that is not there: it takes longest."""
+    written, format_stack = [], traceback.format_stack
+
+    def counted(*arguments):
+        written.append(1)
+        return format_stack(*arguments)
+
+    monkeypatch.setattr(traceback, "format_stack", counted)
+    torch.manual_seed(1)
+    assert written, "PyTorch does it no more: neither has this test a reason"
+    written.clear()
+    seed_noise(1)
+    assert not written
 
 
 def test_another_thread_does_not_draw_from_a_ranks_noise():
