@@ -10,6 +10,7 @@ BIN  := $(VENV)/bin
 BOOK := $(VENV)/.installed-book
 ALL  := $(VENV)/.installed-all
 HTML := book/_build/html
+BUILT := book/_build/built
 OF_HTML := $(addprefix tests/book/test_,html.py built_reading.py learner_notebooks.py publish.py editions.py)
 NBVAL := $(BIN)/python -m pytest --nbval -n 2 --dist loadfile -p no:cacheprovider \
   --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout=120 --timeout=600 -W default
@@ -30,20 +31,16 @@ help:  ## print this list
 
 book: html  ## build the book and print the path of its first page
 
-serve: $(BOOK)  ## serve the built book on 127.0.0.1 (PORT=8000)
-	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+serve: $(BOOK) html  ## serve the built book on 127.0.0.1 (PORT=8000)
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) $(PORT)
 
-pdf: $(ALL)  ## print the book as one PDF; needs Chromium
-	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+pdf: $(ALL) html  ## print the book as one PDF; needs Chromium
 	$(BIN)/python -m tools.editions.pdf
 
-epub: $(ALL)  ## write the book as an EPUB, for e-book readers; needs Chromium
-	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+epub: $(ALL) html  ## write the book as an EPUB, for e-book readers; needs Chromium
 	$(BIN)/python -m tools.editions.epub
 
-notebooks-zip: $(BOOK)  ## pack the learner's notebooks, the package and what they read
-	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+notebooks-zip: $(BOOK) html  ## pack the learner's notebooks, the package and what they read
 	$(BIN)/python -m tools.editions.notebooks_zip
 
 publish: $(BOOK)  ## say where the course is published, once, and lay out what to push
@@ -51,11 +48,7 @@ publish: $(BOOK)  ## say where the course is published, once, and lay out what t
 	@$(MAKE) --no-print-directory html
 	$(BIN)/python -m tools.publish.branches
 
-# The book is built again if its text was changed: the notebooks are made of both.
-lab: $(ALL)  ## open your own notebooks in JupyterLab, and the book with them (PORT=8888)
-	@test -f $(HTML)/index.html && test -z "$$(find book -newer $(HTML)/index.html -type f \
-	  -not -path '*/_build/*' -not -path '*/.*' -not -path '*/__pycache__/*')" \
-	  || $(MAKE) --no-print-directory html
+lab: $(ALL) html  ## open your own notebooks in JupyterLab, and the book with them (PORT=8888)
 	$(BIN)/python -m tools.lab $(if $(filter file,$(origin PORT)),,--port $(PORT)) $(LAB)
 
 # One BLAS thread, as in the comparison: two sum in another order, which shows in the last digits.
@@ -69,8 +62,7 @@ api: $(ALL)  ## write the API pages again, after a module was added or renamed
 arrows: $(ALL)  ## draw again which part of the package uses which
 	$(BIN)/python -m tools.pictures.arrows
 
-snapshots: $(ALL)  ## take the pictures of the interactive figures again; needs Chromium
-	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+snapshots: $(ALL) html  ## take the pictures of the interactive figures again; needs Chromium
 	$(BIN)/python -m tools.pictures.snapshots
 
 test: $(ALL)  ## everything that CI does, in its order; stops at the first failure
@@ -92,11 +84,14 @@ unit: export OMP_NUM_THREADS := 1
 unit: $(ALL)  ## run the tests of the package and its docstrings
 	$(BIN)/python -m pytest -n 2 --ignore=tests/browser $(addprefix --ignore=,$(OF_HTML))
 
-# From nothing each time: a page that is not read again gives no warning again, and a page that is
-# gone would stay.
+# From nothing if anything that it is made of was changed: a page that is not read again gives no
+# warning again, and a page that is gone would stay.
 html: $(BOOK)
-	@rm -rf $(HTML)
-	$(BIN)/jupyter-book build book --all -q -n -W --keep-going
+	@if ! test -f $(HTML)/index.html || ! test -f $(BUILT) || test -n "$$(find book course_lib tools pyproject.toml $(CONSTRAINTS) \
+	  -newer $(BUILT) -type f -not -path '*/_build/*' -not -path '*/.*' -not -name '*.pyc')"; then \
+	  rm -rf $(HTML) $(BUILT) && mkdir -p book/_build && touch $(BUILT).begun && \
+	  $(BIN)/jupyter-book build book --all -q -n -W --keep-going && mv $(BUILT).begun $(BUILT); \
+	fi
 	@echo "The book: $(abspath $(HTML))/index.html"
 
 html-test: $(ALL)  ## look for faults in the built book
@@ -111,8 +106,7 @@ notebook-test: $(ALL)  ## run every notebook and compare with its committed outp
 
 learner-test: export OMP_NUM_THREADS := 1
 learner-test: export COURSE_LIB_PROGRESS := off
-learner-test: $(ALL)  ## run the learner's notebooks, made of the built book, and compare as well
-	@test -f $(HTML)/index.html || $(MAKE) --no-print-directory html
+learner-test: $(ALL) html  ## run the learner's notebooks, made of the built book, and compare as well
 	@rm -rf notebooks
 	$(BIN)/python -m tools.notebooks.learner
 	$(NBVAL) notebooks/

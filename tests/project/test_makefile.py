@@ -1,7 +1,8 @@
-"""What `make` says on a machine where something is missing."""
+"""What `make` says on a machine where something is missing, and when it builds."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,3 +63,63 @@ def test_the_lab_has_a_port_of_its_own(root: Path, given: list[str], passed: str
     done = _make(root, "-n", "lab", "VENV=/nowhere", *given)
     lines = done.stdout.splitlines()
     assert "/nowhere/bin/python -m tools.lab" + passed in [" ".join(line.split()) for line in lines]
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Path:
+    """A project of a few files, in which a build is a line in a list."""
+    for name in ("book/index.md", "course_lib/a.py", "tools/b.py", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("Makefile", "constraints.txt"):
+        shutil.copy(root / name, tmp_path)
+    for name in (".venv/bin", "book/_static", "book/_build"):
+        (tmp_path / name).mkdir(parents=True)
+    _program(
+        tmp_path / ".venv/bin/jupyter-book",
+        "echo build >> builds; mkdir -p book/_build/html; touch book/_build/html/index.html; "
+        "test ! -e broken",
+    )
+    for name in (".created", ".installed-book", ".installed-all"):
+        (tmp_path / ".venv" / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "builds"),
+    [
+        ("book/index.md", 2),
+        ("book/_static/new.css", 2),
+        ("course_lib/a.py", 2),
+        ("tools/b.py", 2),
+        ("constraints.txt", 2),
+        ("README.md", 1),
+        ("course_lib/a.pyc", 1),
+        ("book/_build/jupyter_execute/a.py", 1),
+    ],
+)
+def test_the_book_is_built_again_if_what_it_is_made_of_has_changed(
+    copy: Path, changed: str, builds: int
+) -> None:
+    """And only then: everything that reads the built book asks for it."""
+    for _ in range(2):
+        assert "The book: " in _make(copy, "html").stdout
+    assert len((copy / "builds").read_text().splitlines()) == 1
+    (copy / changed).parent.mkdir(exist_ok=True)
+    (copy / changed).touch()
+    later = (copy / "book/_build/built").stat().st_mtime + 1
+    os.utime(copy / changed, (later, later))
+    os.utime(copy / ".venv/.installed-book", (later + 1, later + 1))  # nothing is to be installed
+    assert _make(copy, "html").returncode == 0
+    assert len((copy / "builds").read_text().splitlines()) == builds
+
+
+def test_a_build_that_has_failed_does_not_count(copy: Path) -> None:
+    """Though it leaves pages."""
+    (copy / "broken").touch()
+    for _ in range(2):
+        done = _make(copy, "html")
+        assert done.returncode != 0 and "The book: " not in done.stdout
+    (copy / "broken").unlink()
+    assert _make(copy, "html").returncode == 0
+    assert len((copy / "builds").read_text().splitlines()) == 3

@@ -35,6 +35,7 @@ from course_lib.parallel.collectives import (
     all_agree,
     all_gather_object,
     all_reduce,
+    barrier,
     broadcast_object,
 )
 from course_lib.parallel.comm import Comm, Layered, Reduces
@@ -117,6 +118,11 @@ class TorchComm(Layered, Reduces):
             _forget_failed_group()
             base.check()  # the others may have been told to stop
             raise self._lost(error, "connecting to") from error
+        try:
+            barrier(base)  # who is done at once would be gone before the others have connected
+        except BaseException:
+            self.close()
+            raise
 
     def _meet(self, host: str, port: int, timeout: timedelta) -> TCPStore:
         """Open the store on rank 0, tell the others where, and connect them."""

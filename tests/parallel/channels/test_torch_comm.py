@@ -64,6 +64,28 @@ def test_the_sum_on_three_processes_and_nothing_in_the_environment():
     check(run_processes(3, sums, "gloo"), "gloo")
 
 
+def times_of_a_late_rank(comm):
+    """When this rank had connected, rank 1 later than the others, and when it could begin."""
+    connect, connected_at = torch.distributed.init_process_group, []
+
+    def late(*args, **kwargs):
+        connect(*args, **kwargs)
+        time.sleep(0.5 * (comm.rank == 1))
+        connected_at.append(time.monotonic())
+
+    torch.distributed.init_process_group = late  # a process of its own
+    channel = TorchComm(comm)
+    began_at = time.monotonic()
+    channel.close()
+    return connected_at[0], began_at
+
+
+def test_no_rank_begins_before_all_have_connected(quick_processes):
+    """Who is done at once closes connections that the others are still opening."""
+    connected_at, began_at = zip(*run_processes(3, times_of_a_late_rank), strict=True)
+    assert min(began_at) >= max(connected_at)
+
+
 @pytest.mark.skipif(
     not (torch.cuda.is_available() and torch.distributed.is_nccl_available()),
     reason="needs a GPU and NCCL",

@@ -23,7 +23,7 @@ if not os.path.isdir("/proc/self/fd"):
 
 
 def open_files():
-    """What this process has open, but for the listing itself and for what only waits to be freed."""
+    """What this process has open, but for the listing itself and what only waits to be freed."""
     gc.collect()
     found = []
     for fd in os.listdir("/proc/self/fd"):
