@@ -97,6 +97,31 @@ def check_numbers(x: object, *, where: str, name: str = "x") -> Array:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
+def check_row_numbers(value: Any, rows: int | None, *, where: str, name: str) -> Array:
+    """Return one number per row, in double precision: finite, at least 0, not all zero.
+
+    Examples
+    --------
+    >>> check_row_numbers([1, 2], 2, where="fit", name="weights")
+    array([1., 2.])
+    """
+    array = as_array(value, where=where, name=name)
+    if array.ndim != 1 or array.dtype.kind not in "fiub":
+        wrong = TypeError if array.dtype.kind not in "fiub" else ValueError
+        raise wrong(f"{where}: {name} must be one number per row, got {shown(value)}.")
+    if rows is not None and len(array) != rows:
+        raise ValueError(
+            f"{where}: {name} must be one number per row of the data, {rows}, got {len(array)}."
+        )
+    numbers: Array = array.astype(np.float64)
+    if not (np.isfinite(numbers).all() and (numbers >= 0).all() and numbers.sum() > 0):
+        raise ValueError(
+            f"{where}: {name} must be finite and at least 0, and not all of them zero, got "
+            f"{shown(value)}."
+        )
+    return numbers
+
+
 def check_like(array: object, model: Array, *, where: str, name: str, like: str) -> None:
     """Raise unless `array` has the shape and dtype of `model`, so that it can be written into.
 

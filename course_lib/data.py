@@ -187,6 +187,18 @@ def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[Rows]:
     return (order[start : start + size] for start in range(0, n, size))
 
 
+def batch_weight(rows: Rows, weights: Array | None) -> float:
+    """Return how much a batch counts: its rows, or the sum of their weights.
+
+    Examples
+    --------
+    >>> rows = np.array([0, 2])
+    >>> batch_weight(rows, None), batch_weight(rows, np.array([0.5, 3.0, 2.0]))
+    (2, 2.5)
+    """
+    return len(rows) if weights is None else float(weights[rows].sum())
+
+
 def stratified(
     y: Array, *, seed: int, test_fraction: float, where: str, name: str = "test_fraction"
 ) -> tuple[Rows, Rows]:

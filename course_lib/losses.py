@@ -49,6 +49,9 @@ class Loss:
         What the targets are: real numbers (batch, k); numbers in [0, 1] of shape (batch, k);
         integer class labels (batch,) below k; or the same, except that one output tells two
         classes apart. Where k = 1, targets may have shape (batch,) or (batch, 1).
+    rows : callable, optional
+        ``rows(outputs, targets)``: the losses of the rows, shape (batch,), of which `f` returns the
+        sum. Only rows with weights need it.
 
     Examples
     --------
@@ -63,17 +66,62 @@ class Loss:
     name: str
     f: Callable[..., tuple[float, Array]] = field(repr=False)
     kind: Kind = "values"
+    # It says nothing that f does not: two losses with the same f are the same.
+    rows: Callable[[Array, Array], Array] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_instance(self.name, str, where="Loss", name="name")
         check_callable(self.f, where="Loss", name="f", takes=("outputs", "targets"))
         lookup("kind of loss", self.kind, dict.fromkeys(get_args(Kind)))
+        if self.rows is not None:
+            check_callable(self.rows, where="Loss", name="rows", takes=("outputs", "targets"))
 
     def __call__(self, outputs: Any, targets: Any) -> tuple[float, Array]:
         """Return the sum over rows and its gradient, after checking both."""
         outputs = check_numbers(outputs, where=self.name, name="outputs")
         check_shape(outputs, None, where=self.name, name="outputs")
         return self.f(outputs, self.check(targets, outputs.shape, where=self.name))
+
+    def weighted(
+        self, outputs: Array, targets: Array, weights: Array, out: Array | None = None
+    ) -> tuple[float, Array]:
+        r"""Return :math:`\sum_i w_i \ell_i` and its gradient; arguments are trusted, as those of f.
+
+        Raises
+        ------
+        TypeError
+            If the loss does not say what the losses of the rows are.
+
+        Examples
+        --------
+        >>> total, gradient = mse.weighted(np.array([[3.0], [5.0]]), np.ones(2), np.array([2.0, 0]))
+        >>> total, gradient.tolist()
+        (8.0, [[8.0], [0.0]])
+        """
+        total = float(np.dot(weights, self.of_rows(outputs, targets)))  # f may overwrite outputs
+        _, gradient = self.f(outputs, targets, out=out)
+        gradient *= weights[:, None].astype(gradient.dtype, copy=False)
+        return total, gradient
+
+    def of_rows(self, outputs: Array, targets: Array) -> Array:
+        """Return the losses of the rows, shape (batch,); arguments are trusted, as those of f.
+
+        Raises
+        ------
+        TypeError
+            If the loss does not say what they are.
+
+        Examples
+        --------
+        >>> mae.of_rows(np.array([[3.0], [5.0]]), np.ones(2))
+        array([2., 4.])
+        """
+        if self.rows is None:
+            raise TypeError(
+                f"{self.name}: the losses of the rows are not known, only their sum; pass rows=, a "
+                "function (outputs, targets), to Loss."
+            )
+        return self.rows(outputs, targets)
 
     def check(self, targets: Any, shape: tuple[int, ...], *, where: str) -> Array:
         """Return the targets as an array that fits outputs of shape (batch, k), or raise.
@@ -196,6 +244,12 @@ def _columns(targets: Array, outputs: Array) -> Array:
     return targets.reshape(outputs.shape).astype(outputs.dtype, copy=False)
 
 
+def _per_row(values: Array) -> Array:
+    """Return the mean over the outputs of each row."""
+    means: Array = values.sum(axis=1, dtype=np.float64) / values.shape[1]
+    return means
+
+
 def _mse(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
     k = outputs.shape[1]
     out = np.subtract(outputs, _columns(targets, outputs), out=out)
@@ -204,7 +258,11 @@ def _mse(outputs: Array, targets: Array, out: Array | None = None) -> tuple[floa
     return total, out
 
 
-mse = Loss("mse", _mse)
+def _mse_rows(outputs: Array, targets: Array) -> Array:
+    return _per_row((outputs - _columns(targets, outputs)) ** 2)
+
+
+mse = Loss("mse", _mse, rows=_mse_rows)
 r"""Mean squared error: :math:`l_i = \frac{1}{k} \sum_j (\hat y_{ij} - y_{ij})^2`.
 
 Gradient :math:`2 (\hat y_{ij} - y_{ij}) / k`. Divided by the batch size it equals
@@ -226,7 +284,11 @@ def _mae(outputs: Array, targets: Array, out: Array | None = None) -> tuple[floa
     return total, out
 
 
-mae = Loss("mae", _mae)
+def _mae_rows(outputs: Array, targets: Array) -> Array:
+    return _per_row(np.abs(outputs - _columns(targets, outputs)))
+
+
+mae = Loss("mae", _mae, rows=_mae_rows)
 r"""Mean absolute error: :math:`l_i = \frac{1}{k} \sum_j |\hat y_{ij} - y_{ij}|`.
 
 Gradient :math:`\mathrm{sign}(\hat y_{ij} - y_{ij}) / k`, 0 where they are equal.
@@ -251,7 +313,13 @@ def _huber(outputs: Array, targets: Array, out: Array | None = None) -> tuple[fl
     return total, out
 
 
-huber = Loss("huber", _huber)
+def _huber_rows(outputs: Array, targets: Array) -> Array:
+    error = np.abs(outputs - _columns(targets, outputs))
+    within = np.minimum(error, DELTA)
+    return _per_row(within * (error - 0.5 * within))
+
+
+huber = Loss("huber", _huber, rows=_huber_rows)
 r"""Huber's loss with threshold 1: :math:`e^2/2` for :math:`|e| \le 1`, else :math:`|e| - 1/2`.
 
 Mean over the outputs of a row; gradient :math:`\mathrm{clip}(e, -1, 1) / k`.
@@ -280,7 +348,15 @@ def _binary_cross_entropy(
     return total, out
 
 
-binary_cross_entropy = Loss("binary_cross_entropy", _binary_cross_entropy, "binary")
+def _binary_cross_entropy_rows(outputs: Array, targets: Array) -> Array:
+    y, size = _columns(targets, outputs), np.abs(outputs)
+    losses = size * np.where(outputs > 0, 1 - y, y) + np.log1p(np.exp(-size))
+    return _per_row(losses)
+
+
+binary_cross_entropy = Loss(
+    "binary_cross_entropy", _binary_cross_entropy, "binary", rows=_binary_cross_entropy_rows
+)
 r"""Cross-entropy of independent yes/no outputs, from logits z.
 
 :math:`l_i = \frac{1}{k} \sum_j \log(1 + e^{z_{ij}}) - y_{ij} z_{ij}`, gradient
@@ -309,7 +385,16 @@ def _softmax_cross_entropy(
     return total, out
 
 
-softmax_cross_entropy = Loss("softmax_cross_entropy", _softmax_cross_entropy, "labels")
+def _softmax_cross_entropy_rows(outputs: Array, targets: Array) -> Array:
+    below = outputs - outputs.max(axis=1, keepdims=True)
+    normaliser = np.exp(below).sum(axis=1, dtype=np.float64)
+    losses: Array = np.log(normaliser) - below[np.arange(len(outputs)), targets]
+    return losses
+
+
+softmax_cross_entropy = Loss(
+    "softmax_cross_entropy", _softmax_cross_entropy, "labels", rows=_softmax_cross_entropy_rows
+)
 r"""Cross-entropy of one class out of k, from logits z and integer labels y.
 
 :math:`l_i = \log \sum_j e^{z_{ij}} - z_{i y_i}`, gradient
@@ -341,7 +426,18 @@ def _hinge(outputs: Array, targets: Array, out: Array | None = None) -> tuple[fl
     return float(np.maximum(margin, 0).sum()), out
 
 
-hinge = Loss("hinge", _hinge, "margin")
+def _hinge_rows(outputs: Array, targets: Array) -> Array:
+    if outputs.shape[1] == 1:
+        margin = 1 - ((2 * _columns(targets, outputs) - 1) * outputs)[:, 0]
+    else:
+        rows, others = np.arange(len(outputs)), outputs.copy()
+        others[rows, targets] = -np.inf
+        margin = 1 + others.max(axis=1) - outputs[rows, targets]
+    losses: Array = np.maximum(margin, 0).astype(np.float64, copy=False)
+    return losses
+
+
+hinge = Loss("hinge", _hinge, "margin", rows=_hinge_rows)
 r"""Margin loss of a class: :math:`l_i = \max(0,\; 1 + \max_{j \ne y_i} z_{ij} - z_{i y_i})`.
 
 With one output and labels 0/1: :math:`\max(0, 1 - t_i z_i)`, :math:`t_i = 2 y_i - 1`. The same

@@ -27,6 +27,7 @@ from course_lib.arrays import (
     check_like,
     check_matrix,
     check_number,
+    check_row_numbers,
     check_sequence,
     check_shape,
     check_theta,
@@ -86,10 +87,11 @@ class Network(Chain):
         x: Any,
         y: Any,
         *,
-        denominator: int | None = None,
+        denominator: float | None = None,
         out: Array | None = None,
         workspace: Workspace | None = None,
         rng: Noise | None = None,
+        weights: Array | None = None,
     ) -> tuple[float, Array]:
         r"""Compute the loss and its gradient by theta: one forward and one backward pass.
 
@@ -103,9 +105,10 @@ class Network(Chain):
             One row per sample.
         y : array
             Targets, see :class:`~course_lib.losses.Loss`.
-        denominator : int, optional
-            N, by default the number of rows of `x`. For a piece of a larger batch pass the size
-            of the whole: then the losses and gradients of the pieces just add up.
+        denominator : number, optional
+            N, by default the number of rows of `x`, or the sum of their weights. For a piece of a
+            larger batch pass that of the whole: then the losses and gradients of the pieces just
+            add up.
         out : array, shape (n_params,), optional
             Where to write the gradient.
         workspace : Workspace, optional
@@ -113,6 +116,8 @@ class Network(Chain):
             *values* in x and y are trusted (:meth:`check_data` once); without it they are checked.
         rng : Generator, optional
             Noise for dropout.
+        weights : array, shape (batch,), optional
+            How much each row counts: :math:`\ell_i` becomes :math:`w_i \ell_i`.
 
         Returns
         -------
@@ -146,15 +151,32 @@ class Network(Chain):
             )  # fmt: skip
             _check_rows(x, y, self.n_inputs, where=where)
             views, empty = workspace.views, workspace.output
-        denominator = len(x) if denominator is None else denominator
+        if weights is not None and workspace is None:
+            weights = check_row_numbers(weights, len(x), where=where, name="weights")
+        elif weights is not None and not (
+            isinstance(weights, np.ndarray) and weights.shape == (len(x),)
+        ):
+            raise ValueError(
+                f"{where}: weights must be one number per row of the data, {len(x)}, got "
+                f"{shown(weights)}."
+            )
+        if denominator is None:
+            denominator = len(x) if weights is None else float(weights.sum()) or 1.0
         if type(denominator) is not int or denominator < 1:
-            check_integer(denominator, where=where, name="denominator", at_least=1)
+            if weights is None:
+                check_integer(denominator, where=where, name="denominator", at_least=1)
+            else:
+                check_number(denominator, where=where, name="denominator", above=0)
         gradient = np.empty_like(theta) if out is None else out
         params, grads = views(theta), views(gradient)
         outputs, caches = self.propagate(
             params, x.astype(theta.dtype, copy=False), rng=rng, workspace=workspace
         )
-        total, dy = self.loss.f(outputs, y, out=empty(outputs.shape, outputs.dtype))
+        out = empty(outputs.shape, outputs.dtype)
+        if weights is None:
+            total, dy = self.loss.f(outputs, y, out=out)
+        else:
+            total, dy = self.loss.weighted(outputs, y, weights, out=out)
         dy /= denominator
         self.backpropagate(
             params, caches, dy, grads, workspace=workspace, stop=self.first_with_parameters

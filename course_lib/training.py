@@ -19,14 +19,16 @@ from course_lib.arrays import (
     check_instance,
     check_integer,
     check_pair,
+    check_row_numbers,
     check_sequence,
     check_theta,
 )
 from course_lib.clipping import check_clip, clip_gradient
-from course_lib.data import batches
+from course_lib.data import batch_weight, batches
 from course_lib.early_stopping import EarlyStopping, KeepBest, check_keep_best
 from course_lib.evaluation import Epoch, History, accuracy, evaluate, record
 from course_lib.layers import noise
+from course_lib.losses import Loss
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
 
@@ -75,12 +77,13 @@ def fit(
     stop: Callable[[History], bool] | None = None,
     state: State | None = None,
     first_epoch: int = 0,
+    weights: Any = None,
     clip: float | None = None,
     keep_best: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
     progress: bool = False,
 ) -> FitResult:
-    """Train a network on mini-batches; the arguments decide the result.
+    r"""Train a network on mini-batches; the arguments decide the result.
 
     To the bit, on one kind of processor and with one number of BLAS threads (``OMP_NUM_THREADS``):
     another number adds up a large product in another order.
@@ -112,6 +115,10 @@ def fit(
     first_epoch : int
         The number of the first epoch: a run of 3 epochs that goes on for 2 from ``first_epoch=3``
         with its state is the run of 5, to the bit.
+    weights : array, shape (n,), optional
+        How much each row counts (``sample_weight``): the sum of the weighted losses of a batch is
+        divided by the sum of its weights, :math:`L = \\sum_i w_i \\ell_i / \\sum_i w_i`. Held-out
+        rows count alike.
     clip : float, optional
         The largest norm of the gradient: a longer one is shortened, see
         :func:`~course_lib.clipping.clip_gradient`.
@@ -127,7 +134,7 @@ def fit(
     Returns
     -------
     FitResult
-        theta, state, and a history with the keys loss (mean over the epoch's steps, each before
+        theta, state, and a history with the keys loss (mean over the epoch's rows, each before
         its update) and, with validation data, val_loss and for classification val_accuracy.
 
     Raises
@@ -161,6 +168,7 @@ def fit(
         check_callable(stop, where=where, name="stop", takes=("history",))
     check_state(state, optimizer, theta, where=where)
     first_epoch = check_integer(first_epoch, where=where, name="first_epoch", at_least=0)
+    weights = check_weights(weights, net.loss, len(x), where=where)
     clip = check_clip(clip, where=where)
     keep_best = check_keep_best(keep_best, net.loss, held_out=validation is not None, where=where)
     best = None if keep_best is None else KeepBest(keep_best)
@@ -178,14 +186,15 @@ def fit(
             rng = noise(seed, epoch, step) if net.has_noise else None
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
                 loss, _ = net.loss_and_grad(
-                    theta, xb, y[rows], out=gradient, workspace=workspace, rng=rng
-                )
+                    theta, xb, y[rows], out=gradient, workspace=workspace, rng=rng,
+                    weights=None if weights is None else weights[rows],
+                )  # fmt: skip
             check_finite(loss, epoch, step)
             clip_gradient(gradient, clip)
             theta, state = optimizer.step(theta, gradient, state, out=theta)
-            total += loss * len(rows)
+            total += loss * batch_weight(rows, weights)
         held_out = {} if validation is None else evaluate(net, theta, *validation)
-        record(history, total / len(x), held_out)
+        record(history, total / (len(x) if weights is None else weights.sum()), held_out)
         for callback in callbacks:
             callback(Epoch(epoch, theta.copy(), deepcopy(state), history))
         if stop is not None and stop(history):
@@ -222,6 +231,28 @@ def check_state(state: Any, optimizer: Optimizer, theta: Array, *, where: str) -
                 f"{where}: state[{name!r}] must have the shape of theta, {theta.shape}, got "
                 f"{np.shape(state[name])}."
             )
+
+
+def check_weights(weights: Any, loss: Loss, rows: int, *, where: str) -> Array | None:
+    """Return the weights of the rows, if there are any, or raise if they or the loss do not fit.
+
+    Examples
+    --------
+    >>> from course_lib import losses
+    >>> check_weights([1, 2], losses.mse, 3, where="fit")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit: weights must be one number per row of the data, 3, got 2.
+    """
+    if weights is None:
+        return None
+    numbers = check_row_numbers(weights, rows, where=where, name="weights")
+    if loss.rows is None:
+        raise TypeError(
+            f"{where}: weights need the loss of each row, and {loss.name} gives only their sum; "
+            "pass rows=, a function (outputs, targets), to Loss."
+        )
+    return numbers
 
 
 def check_callbacks(

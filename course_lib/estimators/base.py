@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from course_lib import optimizers
+from course_lib import losses, optimizers
 from course_lib.arrays import (
     Array,
     check_flag,
@@ -33,6 +33,7 @@ from course_lib.early_stopping import EarlyStopping
 from course_lib.estimators.doors import FLOATS, check_dense, whole_or_not_at_all
 from course_lib.estimators.runs import Settled, train_here, train_on
 from course_lib.evaluation import History
+from course_lib.losses import Loss
 from course_lib.network import Network, mlp
 from course_lib.optimizers import Optimizer, State
 from course_lib.training import FitResult
@@ -46,7 +47,7 @@ _ANSWER = 60.0
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The settings of both, explained at ``MLPClassifier``, and a training that follows them."""
 
-    _loss: ClassVar[str]
+    _loss: ClassVar[Loss]
     network_: Network
     theta_: Array
     optimizer_state_: State
@@ -64,6 +65,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         epochs: int = 100,
         weights: Any = "he_normal",
         dropout: float = 0.0,
+        loss: str | Loss | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,
@@ -84,6 +86,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self.epochs = epochs
         self.weights = weights
         self.dropout = dropout
+        self.loss = loss
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -176,7 +179,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             for size in (sizes if isinstance(sizes, list) else [sizes])
         ]
         sizes = [features, *hidden, outputs]
-        net = mlp(sizes, self.activation, self._loss, self.weights, dropout=self.dropout)
+        net = mlp(sizes, self.activation, self._made_small(), self.weights, dropout=self.dropout)
         if on:
             if sizes != (old := [features, *(len(b) for b in self.intercepts_)]):
                 raise ValueError(
@@ -190,7 +193,18 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self.optimizer_state_ = optimizers.get(self.optimizer, self.learning_rate).init(self.theta_)
         self.history_, self.n_iter_ = {}, 0
 
-    def _train(self, x: Array, y: Array) -> None:
+    def _made_small(self) -> Loss:
+        """Return the loss, which must be for targets of the kind that the estimator has."""
+        loss = self._loss if self.loss is None else losses.get(self.loss)
+        if loss.kind != self._loss.kind:
+            known = [name for name, known in losses.ALL.items() if known.kind == self._loss.kind]
+            raise ValueError(
+                f"fit: loss must be for targets of the kind {self._loss.kind!r}, such as "
+                f"{', '.join(known)}, got {loss.name}, for {loss.kind!r}."
+            )
+        return loss
+
+    def _train(self, x: Array, y: Array, weights: Array | None) -> None:
         """Train as the settings say, from the parameters and the optimizer's state of now."""
         # Checked in any case: a wrong setting should not wait for the day when it is used.
         stop = EarlyStopping(self.patience, self.min_delta)
@@ -224,6 +238,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             settings["validation"] = x[held_out], y[held_out]
             settings |= {"stop": stop, "keep_best": stop.metric}
             x, y = x[rows], y[rows]
+            weights = None if weights is None else weights[rows]
+        settings["weights"] = weights
         start, workers = (self.network_, self.theta_, x, y), self._workers()
         if workers == 1 and self.client is None:
             settings |= {"state": self.optimizer_state_, "first_epoch": self.n_iter_}
@@ -241,10 +257,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
                 f"fit: the training loss had not settled within tol={self.tol:g} when all "
                 f"{self.epochs} epochs were over; raise epochs, or tol.",
                 ConvergenceWarning,
-                stacklevel=5,  # of who called fit
+                stacklevel=4,  # of who called fit
             )
 
-    def _train_an_epoch(self, x: Array, y: Array) -> None:
+    def _train_an_epoch(self, x: Array, y: Array, weights: Array | None) -> None:
         """Go on for one epoch, in this process."""
         result = train_here(
             self.network_,
@@ -256,6 +272,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             epochs=1,
             batch_size=self.batch_size,
             seed=self._seed,
+            weights=weights,
             state=self.optimizer_state_,
             first_epoch=self.n_iter_,
         )

@@ -12,9 +12,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from course_lib import losses
 from course_lib.arrays import Array, as_array, shown
 from course_lib.estimators.base import NetworkEstimator
-from course_lib.estimators.doors import FLOATS, all_rows_alike, check_dense, whole_or_not_at_all
+from course_lib.estimators.doors import FLOATS, check_dense, weights_of, whole_or_not_at_all
 
 
 class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
@@ -40,6 +41,10 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         The initialiser, see :mod:`course_lib.weights`.
     dropout : float
         The probability of dropping a hidden unit while training.
+    loss : str or Loss, optional
+        What is made small: for a classifier "softmax_cross_entropy", for a regressor "mse", "mae"
+        or "huber", see :mod:`course_lib.losses`; or a :class:`~course_lib.losses.Loss` of your own
+        for labels or for numbers. None is the first of these.
     early_stopping : bool
         Hold out some rows, stop when the loss on them has stopped falling, and keep the parameters
         and the optimizer's state of the best epoch.
@@ -117,9 +122,12 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     `verbose`, `random_state`                       the same
     `batch_size` "auto"                             not there: a number
     `shuffle`                                       not there: each epoch has an order of its own
-    `loss` of the regressor                         not there: the mean squared error, without 1/2
+    `loss` of the regressor                         `loss`; "mse" is the squared error without 1/2;
+                                                    "poisson" is not there
     `max_fun`                                       not there, as "lbfgs"
-    `sample_weight` of `fit`, `class_weight`        not there: all rows count alike
+    `sample_weight` of `fit`                        the same; rows held out count alike
+    `class_weight`                                  not there, and not in scikit-learn's: pass
+                                                    ``compute_sample_weight("balanced", y)``
     sparse X                                        not there: dense arrays
     several labels per row (multilabel)             not there; several numbers per row are
     `n_iter_`                                       the same, but of all that went on, added up
@@ -143,15 +151,19 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     ([(2, 8), (8, 2)], 100)
     """
 
-    _loss = "softmax_cross_entropy"
+    _loss = losses.softmax_cross_entropy
     classes_: Array
 
-    @all_rows_alike
     @whole_or_not_at_all
-    def fit(self, X: Any, y: Any) -> MLPClassifier:
-        """Train on X, shape (n, features), and labels y, shape (n,); see `warm_start`."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
+        """Train on X, shape (n, features), and labels y, shape (n,); see `warm_start`.
+
+        `sample_weight`, shape (n,), says how much each row counts, see `weights` of
+        :func:`~course_lib.training.fit`; rows that early stopping holds out count alike.
+        """
         on = self._goes_on()
         X, y = self._check(X, y, where="fit", reset=not on)
+        weights = weights_of(sample_weight, len(X), where="fit")
         classes, labels = np.unique(y, return_inverse=True)
         if on and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -160,12 +172,13 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
             )
         self.classes_ = classes
         self._begin(X.shape[1], len(classes), X.dtype, on=on)
-        self._train(X, labels)
+        self._train(X, labels, weights)
         return self
 
-    @all_rows_alike
     @whole_or_not_at_all
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> MLPClassifier:
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> MLPClassifier:
         """Go on for one epoch over these rows, in this process.
 
         Parameters
@@ -176,6 +189,8 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
             Their labels.
         classes : array, shape (k,)
             All labels that will ever come; needed by the first call.
+        sample_weight : array, shape (n,), optional
+            How much each row counts.
 
         Raises
         ------
@@ -185,6 +200,7 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         self._refuse_early_stopping()
         first = not hasattr(self, "network_")
         X, y = self._check(X, y, where="partial_fit", reset=first)
+        weights = weights_of(sample_weight, len(X), where="partial_fit")
         if first and classes is None:
             raise ValueError(
                 "partial_fit: the first call needs classes=, all labels that may come, got None."
@@ -201,7 +217,7 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         if first:
             self.classes_ = known
             self._begin(X.shape[1], len(known), X.dtype)
-        self._train_an_epoch(X, np.searchsorted(known, y))
+        self._train_an_epoch(X, np.searchsorted(known, y), weights)
         return self
 
     def predict(self, X: Any) -> Array:

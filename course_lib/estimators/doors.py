@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from numbers import Real
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from scipy.sparse import issparse  # type: ignore[import-untyped]
 
-from course_lib.arrays import shown
+from course_lib.arrays import Array, check_row_numbers
 
 FLOATS = (np.float64, np.float32)
 """What data is computed in as it comes; any other becomes the first."""
@@ -36,21 +37,6 @@ def whole_or_not_at_all(method: Method) -> Method:
     return cast(Method, run)
 
 
-def all_rows_alike(method: Method) -> Method:
-    """Let a method that trains refuse weights of rows by a sentence."""
-
-    @wraps(method)
-    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if "sample_weight" in kwargs:
-            raise TypeError(
-                f"{method.__name__}: sample_weight is not known here, all rows count alike; repeat "
-                f"the rows that count more, got {shown(kwargs['sample_weight'])}."
-            )
-        return method(self, *args, **kwargs)
-
-    return cast(Method, run)
-
-
 def check_dense(x: Any, *, where: str) -> None:
     """Raise if `x` is a sparse matrix.
 
@@ -67,3 +53,18 @@ def check_dense(x: Any, *, where: str) -> None:
             f"{where}: X must be a dense array, got a sparse one of shape {x.shape}; use "
             "X.toarray()."
         )
+
+
+def weights_of(sample_weight: Any, rows: int, *, where: str) -> Array | None:
+    """Return how much each row counts, None for all alike; a single number is that of each row.
+
+    Examples
+    --------
+    >>> weights_of(2, 3, where="fit"), weights_of(None, 3, where="fit")
+    (array([2., 2., 2.]), None)
+    """
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(rows, sample_weight)
+    return check_row_numbers(sample_weight, rows, where=where, name="sample_weight")

@@ -10,9 +10,10 @@ from typing import Any
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from course_lib import losses
 from course_lib.arrays import Array
 from course_lib.estimators.base import NetworkEstimator
-from course_lib.estimators.doors import FLOATS, all_rows_alike, check_dense, whole_or_not_at_all
+from course_lib.estimators.doors import FLOATS, check_dense, weights_of, whole_or_not_at_all
 
 
 class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
@@ -42,22 +43,27 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     array([1., 4.])
     """
 
-    _loss = "mse"
+    _loss = losses.mse
 
-    @all_rows_alike
     @whole_or_not_at_all
-    def fit(self, X: Any, y: Any) -> MLPRegressor:
-        """Train on X, shape (n, features), and y, shape (n,) or (n, k); see `warm_start`."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Train on X, shape (n, features), and y, shape (n,) or (n, k); see `warm_start`.
+
+        `sample_weight`, shape (n,), says how much each row counts, see `weights` of
+        :func:`~course_lib.training.fit`; rows that early stopping holds out count alike.
+        """
         on = self._goes_on()
         X, y = self._check(X, y, where="fit", reset=not on)
+        weights = weights_of(sample_weight, len(X), where="fit")
         self._start(X, y, on=on)
-        self._train(X, y)
+        self._train(X, y, weights)
         return self
 
-    @all_rows_alike
     @whole_or_not_at_all
-    def partial_fit(self, X: Any, y: Any) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Go on for one epoch over these rows, in this process: k calls are a `fit` of k epochs.
+
+        `sample_weight` as for `fit`.
 
         Raises
         ------
@@ -67,9 +73,10 @@ class MLPRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         self._refuse_early_stopping()
         first = not hasattr(self, "network_")
         X, y = self._check(X, y, where="partial_fit", reset=first)
+        weights = weights_of(sample_weight, len(X), where="partial_fit")
         if first:
             self._start(X, y)
-        self._train_an_epoch(X, y)
+        self._train_an_epoch(X, y, weights)
         return self
 
     def predict(self, X: Any) -> Array:

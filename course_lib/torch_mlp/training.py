@@ -20,7 +20,7 @@ from course_lib.arrays import (
     shown,
 )
 from course_lib.clipping import check_clip
-from course_lib.data import batches
+from course_lib.data import batch_weight, batches
 from course_lib.early_stopping import KeepBest, check_keep_best
 from course_lib.evaluation import Epoch, History, record, score
 from course_lib.layers import noise
@@ -40,6 +40,7 @@ from course_lib.training import (
     check_finite,
     check_state,
     check_validation,
+    check_weights,
     epochs_with_bar,
 )
 
@@ -58,6 +59,7 @@ def fit_torch(
     stop: Callable[[History], bool] | None = None,
     state: State | None = None,
     first_epoch: int = 0,
+    weights: Any = None,
     clip: float | None = None,
     keep_best: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
@@ -77,7 +79,7 @@ def fit_torch(
         How to step. :func:`~course_lib.torch_mlp.twins.torch_optimizer` translates it.
     x, y, epochs, batch_size, seed, validation, stop
         As for :func:`~course_lib.training.fit`.
-    state, first_epoch, clip, keep_best, callbacks, progress
+    state, first_epoch, weights, clip, keep_best, callbacks, progress
         As for :func:`~course_lib.training.fit`; a state may come from there.
     device : str
         Where PyTorch computes: "cpu", "cuda", "cuda:1", ...; "auto" is "cuda" where there is one,
@@ -134,6 +136,8 @@ def fit_torch(
         return torch.tensor(x, dtype=dtype, device=place), torch.tensor(y, dtype=kind, device=place)
 
     xs, ys = tensors(x, y, where)
+    weights = check_weights(weights, model.net.loss, len(xs), where=where)
+    each = None if weights is None else torch.tensor(weights, dtype=dtype, device=place)
     held = check_validation(model.net, validation, where=where)
     held_out = None if held is None else tensors(*held, f"{where}, validation")
     model.to(place)
@@ -152,14 +156,15 @@ def fit_torch(
                 at = torch.from_numpy(rows).to(place)
                 twin.param_groups[0]["lr"] = optimizer.learning_rate(t)
                 twin.zero_grad()
-                batch_sum = loss_sum(model(xs[at]), ys[at])
-                (batch_sum / len(rows)).backward()
+                own = None if each is None else each[at]
+                batch_sum = loss_sum(model(xs[at]), ys[at], own)
+                (batch_sum / (batch_weight(rows, weights) or 1.0)).backward()
                 if clip is not None:
                     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
                 twin.step()
                 total += batch_sum.detach()
                 t += 1
-            loss = total.item() / len(xs)
+            loss = total.item() / (len(xs) if weights is None else weights.sum())
             check_finite(loss, epoch, len(order) - 1)
             record(history, loss, {} if held_out is None else _evaluate(model, *held_out))
             for callback in callbacks:

@@ -20,7 +20,7 @@ from course_lib.arrays import check_instance, shown
 from course_lib.losses import Loss
 from course_lib.optimizers import Optimizer
 
-TorchLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+TorchLoss: TypeAlias = Callable[..., Tensor]
 
 _MODULES: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -58,39 +58,42 @@ def torch_activation(activation: Activation) -> nn.Module:
     return _MODULES[activation.name]()
 
 
-def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.mse_loss(outputs, targets.reshape(outputs.shape), reduction="sum")
+def _mse(outputs: Tensor, targets: Tensor, how: str) -> Tensor:
+    return functional.mse_loss(outputs, targets.reshape(outputs.shape), reduction=how)
 
 
-def _mae(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.l1_loss(outputs, targets.reshape(outputs.shape), reduction="sum")
+def _mae(outputs: Tensor, targets: Tensor, how: str) -> Tensor:
+    return functional.l1_loss(outputs, targets.reshape(outputs.shape), reduction=how)
 
 
-def _huber(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.huber_loss(outputs, targets.reshape(outputs.shape), reduction="sum")
+def _huber(outputs: Tensor, targets: Tensor, how: str) -> Tensor:
+    return functional.huber_loss(outputs, targets.reshape(outputs.shape), reduction=how)
 
 
-def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+def _binary_cross_entropy(outputs: Tensor, targets: Tensor, how: str) -> Tensor:
     targets = targets.reshape(outputs.shape).to(outputs.dtype)
-    return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="sum")
+    return functional.binary_cross_entropy_with_logits(outputs, targets, reduction=how)
 
 
-def _softmax_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(outputs, targets, reduction="sum")
+def _softmax_cross_entropy(outputs: Tensor, targets: Tensor, how: str) -> Tensor:
+    return functional.cross_entropy(outputs, targets, reduction=how)
 
 
-def _hinge(outputs: Tensor, targets: Tensor) -> Tensor:
+def _hinge(outputs: Tensor, targets: Tensor, how: str) -> Tensor:
     # Not nn.MultiMarginLoss, which adds up all classes (Weston & Watkins) instead of the worst.
     if outputs.shape[1] == 1:
         sign = 2 * targets.reshape(outputs.shape).to(outputs.dtype) - 1
-        return functional.relu(1 - sign * outputs).sum()
-    own = targets[:, None]
-    rival = outputs.scatter(1, own, -torch.inf).max(dim=1).values
-    return functional.relu(1 + rival - outputs.gather(1, own)[:, 0]).sum()
+        rows = functional.relu(1 - sign * outputs)[:, 0]
+    else:
+        own = targets[:, None]
+        rival = outputs.scatter(1, own, -torch.inf).max(dim=1).values
+        rows = functional.relu(1 + rival - outputs.gather(1, own)[:, 0])
+    return rows.sum() if how == "sum" else rows
 
 
-# The sum over everything, and whether the row loss is the mean over the outputs of the row.
-_LOSSES: dict[str, tuple[TorchLoss, bool]] = {
+# With "sum" the sum over everything, with "none" single losses; and whether the loss of a row is
+# the mean over its outputs.
+_LOSSES: dict[str, tuple[Callable[[Tensor, Tensor, str], Tensor], bool]] = {
     "mse": (_mse, True),
     "mae": (_mae, True),
     "huber": (_huber, True),
@@ -101,7 +104,7 @@ _LOSSES: dict[str, tuple[TorchLoss, bool]] = {
 
 
 def torch_loss(loss: str | Loss) -> TorchLoss:
-    """Return the function (outputs, targets) -> sum of the row losses, for PyTorch to derive.
+    """Return the function (outputs, targets, weights=None) -> sum of the row losses, to derive.
 
     Parameters
     ----------
@@ -125,10 +128,16 @@ def torch_loss(loss: str | Loss) -> TorchLoss:
             f"torch_loss: the loss {loss.name!r} has no twin in PyTorch that we know; "
             f"known are {', '.join(_LOSSES)}."
         )
-    total, mean_over_outputs = _LOSSES[loss.name]
-    if not mean_over_outputs:
-        return total
-    return lambda outputs, targets: total(outputs, targets) / outputs.shape[1]
+    losses_of, mean_over_outputs = _LOSSES[loss.name]
+
+    def total(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is None:
+            whole = losses_of(outputs, targets, "sum")
+            return whole / outputs.shape[1] if mean_over_outputs else whole
+        rows = losses_of(outputs, targets, "none")
+        return ((rows.mean(dim=1) if mean_over_outputs else rows) * weights).sum()
+
+    return total
 
 
 _OPTIMIZERS: dict[

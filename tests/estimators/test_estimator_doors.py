@@ -30,6 +30,7 @@ SETTINGS = {
     "hidden_layer_sizes": (3, frozenset({"empty", "numbers"})), "activation": ("relu", NAME),
     "optimizer": ("sgd", NAME), "learning_rate": (0.1, NUMBER0, "lr"), "batch_size": (8, WHOLE),
     "epochs": (1, WHOLE), "weights": ("zeros", NAME, "initialiser"), "dropout": (0.1, NUMBER0),
+    "loss": (None, OPTIONAL),
     "early_stopping": (False, FLAG), "validation_fraction": (0.2, POSITIVE),
     "patience": (2, WHOLE), "min_delta": (0.0, NUMBER0), "tol": (None, NUMBER0 | OPTIONAL),
     "n_iter_no_change": (2, WHOLE), "warm_start": (False, FLAG), "verbose": (0, FLAG | WHOLE0),
@@ -42,9 +43,11 @@ def fitting(kind: type) -> Door:
     def fit(**settings: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is not enough for a tol
-            return kind(**settings).fit(X, Y)
+            weights = settings.pop("sample_weight")
+            return kind(**settings).fit(X, Y, weights)
 
-    return door(fit, called=kind.__name__, **SETTINGS)
+    weights = (np.ones(20), OPTIONAL | POSITIVE | FLAG)
+    return door(fit, called=kind.__name__, sample_weight=weights, **SETTINGS)
 
 
 def going_on(classes: Any) -> Any:

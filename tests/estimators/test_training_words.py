@@ -11,9 +11,13 @@ from scipy import sparse
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import compute_sample_weight
 
-from course_lib import SGD, Adam, MLPClassifier, MLPRegressor, fit, mlp
+from course_lib import SGD, Adam, MLPClassifier, MLPRegressor, fit, losses, mlp
+from course_lib.data import stratified
 from course_lib.estimators.runs import Settled, train_on
+from course_lib.losses import Loss
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(60, 7))
@@ -291,14 +295,140 @@ def test_several_labels_per_row_are_refused_by_name(y):
         MLPClassifier(**SMALL).partial_fit(X, y, classes=[0, 1])
 
 
+# How much each row counts.
+
+COUNTS = RNG.integers(0, 4, 60)
+WHOLE_BATCH = SMALL | {"batch_size": 200}
+
+
 @BOTH
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_weights_of_rows_are_refused_by_name(kind, y, method):
-    words = f"^{method}: sample_weight is not known here, all rows count alike; repeat .* got "
-    with pytest.raises(TypeError, match=words):
-        getattr(kind(**SMALL), method)(X, y, sample_weight=np.ones(60))
-    with pytest.raises(TypeError, match="class_weight"):
-        kind(class_weight="balanced")
+def test_a_row_of_weight_three_is_three_rows(kind, y, method):
+    """In one batch: cut in several, the repeated rows would lie in others."""
+    often, first = np.repeat(np.arange(60), COUNTS), {}
+    if method == "partial_fit" and kind is MLPClassifier:
+        first = {"classes": np.unique(y)}
+    model = getattr(kind(**WHOLE_BATCH), method)(X, y, sample_weight=COUNTS, **first)
+    same = getattr(kind(**WHOLE_BATCH), method)(X[often], y[often], **first)
+    np.testing.assert_allclose(model.theta_, same.theta_, rtol=0, atol=1e-12)
+    alike = getattr(kind(**WHOLE_BATCH), method)(X, y, **first)
+    assert np.abs(model.theta_ - alike.theta_).max() > 1e-4
+
+
+@BOTH
+def test_one_number_is_that_of_all_rows(kind, y):
+    model = kind(**SMALL).fit(X, y, sample_weight=2)
+    np.testing.assert_allclose(model.theta_, kind(**SMALL).fit(X, y).theta_, rtol=0, atol=1e-14)
+
+
+def test_k_partial_fits_with_weights_are_the_fit_of_k_epochs():
+    weights = RNG.random(60)
+    whole = MLPClassifier(**SMALL).fit(X, LABELS, weights)
+    model = MLPClassifier(**SMALL)
+    for _ in range(SMALL["epochs"]):
+        model.partial_fit(X, LABELS, np.unique(LABELS), sample_weight=weights)
+    assert model.theta_.tobytes() == whole.theta_.tobytes()
+
+
+@BOTH
+def test_a_fit_with_weights_and_early_stopping_holds_out_rows_that_count_alike(kind, y):
+    """The rows that are trained on keep their weights, by hand through `fit`."""
+    weights = RNG.random(60)
+    settings = SMALL | {"epochs": 6, "early_stopping": True, "validation_fraction": 0.25}
+    model = kind(**settings).fit(X, y, sample_weight=weights)
+    labels = np.unique(y, return_inverse=True)[1] if y.ndim == 1 else y
+    by = labels if y.ndim == 1 else np.zeros(60)
+    rows, out = stratified(by, seed=3, test_fraction=0.25, where="here")
+    net = model.network_
+    found = fit(
+        net, net.init(np.random.default_rng(3)), Adam(0.001), X[rows], labels[rows],
+        weights=weights[rows], validation=(X[out], labels[out]), epochs=6, batch_size=16, seed=3,
+        keep_best="val_loss",
+    )  # fmt: skip
+    assert model.theta_.tobytes() == found.theta.tobytes()
+    assert model.history_ == found.history
+
+
+def test_balanced_classes_are_those_of_scikit_learns_logistic_regression():
+    """A convex problem has one solution, whoever finds it."""
+    x = RNG.normal(size=(80, 2))
+    y = (x[:, 0] + RNG.normal(size=80) > 1.2).astype(int)
+    assert 5 < y.sum() < 25
+    weights = compute_sample_weight("balanced", y)
+    model = MLPClassifier(
+        (), weights="zeros", optimizer=SGD(1.0), epochs=3000, batch_size=80, random_state=0
+    ).fit(x, y, sample_weight=weights)
+    theirs = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-10).fit(x, y)
+    np.testing.assert_allclose(model.predict_proba(x), theirs.predict_proba(x), rtol=0, atol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        (np.ones(59), "one number per row of the data, 60, got 59"),
+        (np.zeros(60), "finite and at least 0, and not all of them zero"),
+        (-1, "finite and at least 0"),
+        (np.full(60, np.inf), "finite and at least 0"),
+        ("balanced", "one number per row"),
+        (np.ones((60, 2)), "one number per row"),
+    ],
+)
+def test_weights_that_are_none_are_refused_by_name(kind, y, method, weights, told):
+    first = {"classes": np.unique(y)} if (method, y.ndim) == ("partial_fit", 1) else {}
+    with pytest.raises((TypeError, ValueError), match=f"^{method}: sample_weight must be {told}"):
+        getattr(kind(**SMALL), method)(X, y, sample_weight=weights, **first)
+
+
+def test_weights_reach_the_workers(monkeypatch):
+    """As many as they are; the training itself is tested with the strategies."""
+    weights, seen = RNG.random(60), {}
+
+    def train_on(workers, client, net, theta, x, y, **settings):
+        seen.update(settings)
+        return fit(net, theta, x=x, y=y, **{k: v for k, v in settings.items() if k != "verbose"})
+
+    monkeypatch.setattr("course_lib.estimators.base.train_on", train_on)
+    model = MLPClassifier(**SMALL, n_jobs=2).fit(X, LABELS, weights)
+    assert seen["weights"].tolist() == weights.tolist()
+    assert model.theta_.tobytes() == MLPClassifier(**SMALL).fit(X, LABELS, weights).theta_.tobytes()
+
+
+# What is made small.
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_a_regressor_makes_small_what_it_is_told(loss):
+    model = MLPRegressor(loss=loss, **SMALL).fit(X, VALUES)
+    net = mlp([7, 6, 5, 2], loss=loss)
+    theta = net.init(np.random.default_rng(3))
+    found = fit(net, theta, Adam(0.001), X, VALUES, epochs=4, batch_size=16, seed=3)
+    assert model.theta_.tobytes() == found.theta.tobytes()
+    assert model.history_ == found.history
+
+
+def test_the_loss_of_absolute_errors_finds_the_median():
+    """Of targets that do not depend on the inputs; a mean would be drawn to the outlier."""
+    y = np.array([1.0, 2.0, 3.0, 4.0, 1000.0])
+    settings = {"weights": "zeros", "batch_size": 5, "epochs": 2000, "random_state": 0}
+    settings |= {"hidden_layer_sizes": (), "optimizer": SGD(lambda t: 2.0 / (1 + t) ** 0.7)}
+    model = MLPRegressor(loss="mae", **settings).fit(np.zeros((5, 1)), y)
+    assert model.predict([[0.0]]) == pytest.approx([3.0], abs=0.05)
+
+
+def test_a_loss_of_ones_own_and_one_of_another_kind():
+    twice = Loss("twice", lambda o, t, out=None: [2 * part for part in losses.mse.f(o, t, out)])
+    model = MLPRegressor(loss=twice, optimizer=SGD(0.01), **SMALL).fit(X, VALUES)
+    same = MLPRegressor(optimizer=SGD(0.02), **SMALL).fit(X, VALUES)
+    np.testing.assert_allclose(model.theta_, same.theta_, rtol=0, atol=1e-14)
+    for kind, y, loss, told in (
+        (MLPRegressor, VALUES, "hinge", r"kind 'values', such as mse, mae, huber, got hinge"),
+        (MLPClassifier, LABELS, "mse", r"kind 'labels', such as softmax_cross_entropy, got mse"),
+        (MLPClassifier, LABELS, "squared_error", "mse"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            kind(loss=loss, **SMALL).fit(X, y)
 
 
 @BOTH

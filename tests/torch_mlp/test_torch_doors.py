@@ -48,7 +48,7 @@ DOORS = [
          y=(Y, ONLY, "y|targets|labels"), epochs=(1, WHOLE), batch_size=(3, WHOLE),
          seed=(0, WHOLE0), device=("cpu", NAME), validation=(None, OPTIONAL),
          stop=(None, OPTIONAL), state=(None, OPTIONAL), first_epoch=(0, WHOLE0),
-         clip=(None, POSITIVE | OPTIONAL),
+         weights=(None, OPTIONAL), clip=(None, POSITIVE | OPTIONAL),
          keep_best=(None, OPTIONAL), callbacks=((), EMPTY), progress=(False, FLAG)),
 ]  # fmt: skip
 

@@ -70,6 +70,7 @@ class Compressed(Strategy):
 
     elastic = True
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.codec, TopK | Int8 | PowerSGD):

@@ -20,6 +20,7 @@ import numpy as np
 
 from course_lib.arrays import Array
 from course_lib.clipping import clip_gradient
+from course_lib.data import batch_weight
 from course_lib.evaluation import Epoch, History
 from course_lib.layers import noise
 from course_lib.network import Network
@@ -97,6 +98,14 @@ class Strategy(ABC):
 
         False, unless a class says ``clips = True``; sessions that derive from
         :class:`Replicated` and ``_descend`` do.
+        """
+        return False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether its sessions heed the weights of rows, ``job.weights``.
+
+        False, unless a class says ``weighs = True``; :class:`LocalGradient` heeds them.
         """
         return False
 
@@ -246,6 +255,8 @@ class Job:
         Of the order of rows and of dropout's noise.
     stop : callable or None
         Says, of a history, whether to stop.
+    weights : array of float64, shape (n,), or None
+        How much each row counts; None if each counts as one.
     clip : float or None
         The largest norm of a gradient; None for any.
     keep_best : str or None
@@ -278,6 +289,7 @@ class Job:
     backend: str = "numpy"
     validation: tuple[Array, Array] | None = None
     stop: Callable[[History], bool] | None = None
+    weights: Array | None = None
     clip: float | None = None
     keep_best: str | None = None
     callbacks: Sequence[Callable[[Epoch], None]] = ()
@@ -299,6 +311,14 @@ class Job:
 
             return TorchModel(self.net), {}
         return self.net, {"workspace": self.net.workspace(rows, self.theta.dtype)}
+
+    def weights_of(self, rows: Array) -> Array | None:
+        """Return the weights of some rows, if rows have any."""
+        return None if self.weights is None else self.weights[rows]
+
+    def weight(self, rows: Array) -> float:
+        """Return how much a batch counts: its rows, or the sum of their weights."""
+        return batch_weight(rows, self.weights)
 
     def noise(self, epoch: int, step: int) -> np.random.Generator | None:
         """Return what draws the serial run's noise for a step; None if there is no dropout."""

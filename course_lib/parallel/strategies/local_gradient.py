@@ -47,7 +47,7 @@ class LocalGradient:
         piece: int,
         *,
         out: Array,
-        denominator: int | None = None,
+        denominator: float | None = None,
     ) -> float:
         """Write the gradient to `out`, zeros if the piece has no rows; return its part of the loss.
 
@@ -59,14 +59,15 @@ class LocalGradient:
             The rows of the global batch.
         epoch, step, piece : int
             The first two decide the noise.
-        denominator : int, optional
-            What sums are divided by; the rows of the global batch unless given.
+        denominator : number, optional
+            What sums are divided by; unless given, the rows of the global batch or, if rows have
+            weights, the sum of these.
         """
-        job = self._job
+        job, part = self._job, self.part(len(rows), piece)
         return gradient_of(
-            self._model, theta, job.x, job.y, rows, self.part(len(rows), piece),
-            out=out, rng=job.noise(epoch, step), denominator=denominator, clock=self._clock,
-            **self._options,
+            self._model, theta, job.x, job.y, rows, part,
+            out=out, rng=job.noise(epoch, step), denominator=denominator or job.weight(rows) or 1.0,
+            weights=job.weights_of(rows[part]), clock=self._clock, **self._options,
         )  # fmt: skip
 
 
@@ -80,13 +81,15 @@ def gradient_of(
     *,
     out: Array,
     rng: np.random.Generator | None = None,
-    denominator: int | None = None,
+    denominator: float | None = None,
+    weights: Array | None = None,
     clock: Stopwatch | None = None,
     **options: Any,
 ) -> float:
     """Compute the loss and gradient of ``rows[part]`` as a part of the batch `rows`.
 
-    `rng` draws the noise of the whole batch, of which the part takes its rows; `clock` books the
+    `rng` draws the noise of the whole batch, of which the part takes its rows; `weights` are those
+    of the part, and `denominator` is then the sum of those of the whole batch; `clock` books the
     time that reading takes as "input", and what came before as "compute"; the options are passed on
     to ``model.loss_and_grad``.
     """
@@ -102,7 +105,7 @@ def gradient_of(
         clock.lap("input")
     loss, _ = model.loss_and_grad(
         theta, inputs, targets,
-        denominator=denominator or len(rows), out=out, rng=own, **options,
+        denominator=denominator or len(rows), out=out, rng=own, weights=weights, **options,
     )  # fmt: skip
     return loss
 

@@ -74,6 +74,7 @@ class LocalSGD(Strategy):
 
     elastic = True
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         check_integer(self.h, where="LocalSGD", name="h", at_least=1)
@@ -89,7 +90,7 @@ class LocalSession(Session):
 
     def __init__(self, comm: Comm, job: Job, clock: Stopwatch, strategy: LocalSGD) -> None:
         self._comm, self._clock, self._strategy = comm, clock, strategy
-        self._clip = job.clip
+        self._job, self._clip = job, job.clip
         self._optimizer, self._local = job.optimizer, LocalGradient(job, clock, comm.size)
         state = job.optimizer.init(job.theta) if job.state is None else job.state
         self._t: int = state["t"]
@@ -97,34 +98,36 @@ class LocalSession(Session):
         self._rows = comm.buffer(len(job.theta) * (1 + len(job.optimizer.memory)), job.theta.dtype)
         self._rows[:] = np.concatenate([job.theta, *(state[k] for k in job.optimizer.memory)])
         self._gradient = np.empty_like(job.theta)
-        self._steps = self._mine = self._all = 0  # of this round: steps, rows here, rows of all
+        # Of this round: steps, and how much the rows count, those here and those of all.
+        self._steps, self._mine, self._all = 0, 0.0, 0.0
         models = arrays_by_rank(job.extra, "local")
         # In the middle of a round, and the ranks are as many as before. If they are not, the
         # average is all there is to go on from, and a new round begins.
         if len(models) == comm.size:
             self._rows[:] = models[comm.rank]
-            self._steps, self._all = job.extra["round"].tolist()
-            self._mine = int(arrays_by_rank(job.extra, "rows")[comm.rank][0])
+            steps, self._all = job.extra["round"].tolist()
+            self._steps = int(steps)
+            self._mine = float(arrays_by_rank(job.extra, "rows")[comm.rank][0])
 
     def step(self, rows: Array, epoch: int, step: int) -> float:
         """Step by the mean gradient of the rank's own rows; average where a round ends."""
         theta, state = self._split(self._rows)
         rank = self._comm.rank
         part = self._local.part(len(rows), rank)
-        mine, loss = part.stop - part.start, 0.0
+        mine, whole, loss = self._job.weight(rows[part]), self._job.weight(rows), 0.0
         if mine:
             mean = self._local(theta, rows, epoch, step, rank, out=self._gradient, denominator=mine)
             clip_gradient(self._gradient, self._clip)
             self._optimizer.step(theta, self._gradient, state, out=theta)
-            loss = mean * mine / len(rows)
+            loss = mean * mine / whole
         self._t += 1  # also without rows: a schedule goes on alike on all ranks
         self._steps += 1
         self._mine += mine
-        self._all += len(rows)
+        self._all += whole
         self._clock.lap("compute")
         if self._steps == self._strategy.h:
             self._average(self._rows)
-            self._steps = self._mine = self._all = 0
+            self._steps, self._mine, self._all = 0, 0.0, 0.0
             self._clock.lap("communication")
         return loss
 
@@ -151,5 +154,6 @@ class LocalSession(Session):
         return theta, {"t": self._t, **dict(zip(self._optimizer.memory, vectors, strict=True))}
 
     def _average(self, rows: Array) -> None:
-        rows *= self._mine / self._all
+        # A round in which no row counts has changed nothing.
+        rows *= self._mine / self._all if self._all else 1 / self._comm.size
         all_reduce(self._comm, rows, self._strategy.algorithm)

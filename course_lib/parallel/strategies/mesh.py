@@ -87,6 +87,7 @@ class Mesh(Strategy):
     algorithm: str = "auto"
 
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         for name in ("data", "pipeline", "tensor", "micro_batches"):
@@ -232,7 +233,8 @@ class MeshSession(Session):
             x=lambda i: job.x[rows[pieces[i]]].astype(self.theta.dtype, copy=False),
             y=lambda i: job.y[rows[pieces[i]]],
             noise=partial(self._noise, epoch, step, pieces, total),
-            denominator=total,
+            weights=lambda i: job.weights_of(rows[pieces[i]]),
+            denominator=job.weight(rows) or 1.0,
         )
         actions = self._mesh.actions(self._pipeline.rank, count)
         loss = self.stage.run(actions, batch)

@@ -69,6 +69,7 @@ class AsyncParameterServer(Strategy):
 
     elastic = True
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         check_integer(self.staleness, where="AsyncParameterServer", name="staleness", at_least=0)

@@ -79,6 +79,7 @@ class Pipeline(Strategy):
     bounds: tuple[int, ...] | None = None
 
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         for name in ("stages", "micro_batches"):

@@ -81,7 +81,11 @@ class Stage:
         loss, dy = 0.0, None
         if self._last:
             out = workspace.output(outputs.shape, outputs.dtype)
-            loss, dy = self._loss.f(outputs, self._read(batch.y, micro), out=out)
+            targets, weights = self._read(batch.y, micro), batch.weights(micro)
+            if weights is None:
+                loss, dy = self._loss.f(outputs, targets, out=out)
+            else:
+                loss, dy = self._loss.weighted(outputs, targets, weights, out=out)
             dy /= batch.denominator
         else:
             self._send(self._comm.rank + 1, "activation", outputs)
@@ -131,7 +135,8 @@ class MicroBatches:
     x: Callable[[int], Array]  # called in the first stage only
     y: Callable[[int], Array]  # in the last
     noise: Callable[[int], Noise | None]  # for dropout in this stage
-    denominator: int  # the size of the GLOBAL batch, by which every row's loss is divided
+    weights: Callable[[int], Array | None]  # in the last
+    denominator: float  # the rows of the GLOBAL batch, or the sum of their weights
 
 
 class _Kept(NamedTuple):

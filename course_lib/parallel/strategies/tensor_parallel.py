@@ -50,6 +50,7 @@ class TensorParallel(Strategy):
 
     elastic = True
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         lookup("all_reduce algorithm", self.algorithm, ALL_REDUCE)

@@ -45,9 +45,10 @@ class TorchModel:
         x: Any,
         y: Any,
         *,
-        denominator: int,
+        denominator: float,
         out: Array | None = None,
         rng: Noise | None = None,
+        weights: Array | None = None,
     ) -> tuple[float, Array]:
         """As :meth:`Network.loss_and_grad <course_lib.network.Network.loss_and_grad>`."""
         gradient = np.empty_like(theta) if out is None else out
@@ -56,7 +57,8 @@ class TorchModel:
         labels = self._net.loss.kind in ("labels", "margin")
         targets = torch.tensor(y, dtype=torch.int64 if labels else _dtype(theta))
         outputs = self._outputs(model, torch.tensor(x, dtype=_dtype(theta)), rng)
-        loss = self._loss(outputs, targets) / denominator
+        each = None if weights is None else torch.tensor(weights, dtype=_dtype(theta))
+        loss = self._loss(outputs, targets, each) / denominator
         loss.backward()
         return float(loss.detach()), gradient
 

@@ -55,6 +55,7 @@ class VirtualShards(Strategy):
 
     elastic = True
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         count = check_integer(self.shards, where="VirtualShards", name="shards", at_least=1)

@@ -65,6 +65,7 @@ class ZeRO1(Strategy):
 
     elastic = True
     clips = True
+    weighs = True
 
     def __post_init__(self) -> None:
         lookup("reduce_scatter algorithm", self.algorithm, REDUCE_SCATTER)

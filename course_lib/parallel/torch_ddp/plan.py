@@ -10,18 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from course_lib.arrays import (
     Array,
-    as_array,
     check_callable,
     check_flag,
     check_integer,
     check_number,
+    check_row_numbers,
     check_sequence,
     shown,
 )
@@ -223,13 +222,4 @@ def row_numbers(value: Any, name: str) -> Array | None:
         return None
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
-    array = as_array(value, where="train", name=name)
-    if array.ndim != 1 or array.dtype.kind not in "fiub":
-        raise TypeError(f"train: {name} must be one number per row, got {shown(value)}.")
-    array = array.astype(np.float64)
-    if not (np.isfinite(array).all() and (array >= 0).all() and array.sum() > 0):
-        raise ValueError(
-            f"train: {name} must be finite and at least 0, and not all of them 0, got "
-            f"{shown(value)}."
-        )
-    return array
+    return check_row_numbers(value, None, where="train", name=name)

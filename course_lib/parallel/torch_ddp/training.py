@@ -171,8 +171,8 @@ def train(
         is n draws with replacement, the same for any number of workers. By default an epoch is a
         permutation.
     weights : array, shape (n,), optional
-        How much each row of the dataset counts (``sample_weight``): the sum of the weighted losses
-        of a global batch is divided by the sum of its weights. Held-out rows count alike.
+        How much each row counts (``sample_weight``): the sum of the weighted losses of a global
+        batch is divided by the sum of its weights. Held-out rows count alike.
     accumulate : int
         In how many pieces a global batch is cut that are run one after the other
         (``gradient_accumulation_steps``); the gradients are those of one piece, and are exchanged

@@ -61,6 +61,7 @@ def train(
     timeout: float = 60.0,
     validation: Split | tuple[Any, Any] | StrPath | None = None,
     stop: Callable[[History], bool] | None = None,
+    weights: Any = None,
     clip: float | None = None,
     keep_best: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
@@ -132,6 +133,10 @@ def train(
         part. A rank reads its share of them at once.
     stop : callable, optional
         Called with the history after each epoch; training ends when all ranks say True.
+    weights : array, shape (n,), optional
+        How much each row counts (``sample_weight``): the sum of the weighted losses of a batch is
+        divided by the sum of its weights; where ranks step by gradients of their own
+        (``LocalSGD``), of those of its own rows. Held-out rows count alike. Sent to each worker.
     clip : float, optional
         The largest norm of the gradient: a longer one is shortened, by the norm of the whole,
         however it is cut among the ranks, and to the same bit. Where ranks step by gradients of
@@ -193,7 +198,7 @@ def train(
         model, data, theta,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
         backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
-        clip=clip, keep_best=keep_best, callbacks=callbacks,
+        weights=weights, clip=clip, keep_best=keep_best, callbacks=callbacks,
         workers=between, report=on_event is not None or progress or checkpoint is not None,
         saving=saving(checkpoint, every, keep),
     )  # fmt: skip

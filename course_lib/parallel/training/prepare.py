@@ -35,7 +35,7 @@ from course_lib.parallel.strategies import (
 )
 from course_lib.parallel.training.recovery import describe
 from course_lib.registry import lookup
-from course_lib.training import check_callbacks
+from course_lib.training import check_callbacks, check_weights
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
 
@@ -94,11 +94,16 @@ def make_job(
     given = settings.get("callbacks", ())
     settings["callbacks"] = check_callbacks(given, None, where="train")
     settings["clip"] = check_clip(settings.get("clip"), where="train")
-    if settings["clip"] is not None and not chosen.clips:
-        raise ValueError(
-            f"train: the strategy {chosen} does not say that it clips gradients; leave clip out. A "
-            "class of your own whose sessions heed job.clip says clips = True."
-        )
+    settings["weights"] = check_weights(settings.get("weights"), model.loss, len(x), where="train")
+    for name, does, what in (
+        ("clip", chosen.clips, "clips"),
+        ("weights", chosen.weighs, "weighs"),
+    ):
+        if settings[name] is not None and not does:
+            raise ValueError(
+                f"train: the strategy {chosen} does not say that it {what}; leave {name} out. A "
+                f"class of your own whose sessions heed job.{name} says {what} = True."
+            )
     chosen.check(model, workers=workers, backend=settings["backend"])
     if workers[0] < workers[1] and not chosen.elastic:
         raise ValueError(

@@ -109,6 +109,7 @@ def describe(job: Job) -> dict[str, str]:
         "strategy": words(job.strategy),
         "batch_size": str(job.batch_size),
         "seed": str(job.seed),
+        "weights": "none" if job.weights is None else digest(job.weights),
         "clip": "none" if job.clip is None else str(job.clip),
         "dtype": str(job.theta.dtype),
         "initial theta": digest(job.theta),

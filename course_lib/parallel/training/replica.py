@@ -48,7 +48,7 @@ def epoch_row(
     fixed = job.strategy.pieces
     pieces = fixed or comm.size
     table = np.zeros((fixed or 1, len(names)))
-    table[0, 0] = total / len(job.x)
+    table[0, 0] = total / (len(job.x) if job.weights is None else job.weights.sum())
     for index in range(pieces)[shard(pieces, comm.rank, comm.size)]:
         if job.validation is not None:
             line = table[index if fixed else 0, 1:]
@@ -147,7 +147,7 @@ class _Replica:
             with np.errstate(over="ignore", invalid="ignore"):  # check_finite speaks more clearly
                 loss = self.session.step(rows, epoch, step)
             check_finite(loss, epoch, step)
-            self.total += loss * len(rows)
+            self.total += loss * job.weight(rows)
             if time.monotonic() > self.told + _PULSE:
                 self.tell(epoch, "progress")
             if job.saving is not None and step < last and job.saving.due(self.taken):

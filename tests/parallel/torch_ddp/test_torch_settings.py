@@ -163,7 +163,10 @@ def test_a_rate_of_ours_that_follows_another_schedule_is_another_training(tmp_pa
         ({"clip": 0.0}, "clip must be a finite number > 0"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"weights": [1.0, -1.0]}, "weights must be finite and at least 0"),
-        ({"weights": np.zeros(12)}, "weights must be finite and at least 0, and not all of them 0"),
+        (
+            {"weights": np.zeros(12)},
+            "weights must be finite and at least 0, and not all of them zero",
+        ),
         ({"draw": "rows"}, "draw must be one number per row"),
         ({"validation": None, "metrics": {"a": accuracy}}, "metrics judges held-out rows"),
         ({"validation": None, "set_metrics": {"a": spread}}, "set_metrics judges held-out rows"),
