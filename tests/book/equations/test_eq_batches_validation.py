@@ -137,3 +137,19 @@ def test_precision_recall_and_f1_are_those_of_scikit_learn():
     assert tp / (tp + fp) == pytest.approx(metrics.precision_score(truth, said), rel=1e-14)
     assert tp / (tp + fn) == pytest.approx(metrics.recall_score(truth, said), rel=1e-14)
     assert 2 * tp / (2 * tp + fp + fn) == pytest.approx(metrics.f1_score(truth, said), rel=1e-14)
+
+
+@pytest.mark.equation("eq-batches-weighted")
+def test_a_weighted_row_counts_as_if_it_were_there_that_often():
+    rng = np.random.default_rng(0)
+    net = mlp([3, 4, 2])
+    theta, x, y = net.init(rng), rng.normal(size=(6, 3)), rng.integers(0, 2, 6)
+    w = np.array([5, 1, 0, 2, 1, 1])
+    each = np.array([net.loss_value(theta, x[i : i + 1], y[i : i + 1]) for i in range(6)])
+    printed = np.sum(w * each) / np.sum(w)
+    assert net.loss_and_grad(theta, x, y, weights=w)[0] == pytest.approx(printed, rel=1e-14)
+    rows = np.repeat(np.arange(6), w)
+    assert net.loss_value(theta, x[rows], y[rows]) == pytest.approx(printed, rel=1e-14)
+    metrics = pytest.importorskip("sklearn.metrics")
+    p = net.predict_proba(theta, x)
+    assert metrics.log_loss(y, p, sample_weight=w) == pytest.approx(printed, rel=1e-12)
