@@ -5,7 +5,7 @@ Chapter: batches, validation and reading a training curve.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,7 @@ from course_lib.arrays import (
     check_number,
     shown,
 )
-from course_lib.evaluation import Epoch, History, score_names
-from course_lib.losses import Loss
+from course_lib.evaluation import Epoch, History
 from course_lib.optimizers import State
 
 
@@ -140,25 +139,36 @@ class KeepBest:
             self.theta, self.state, self.epoch = event.theta, event.state, event.epoch
 
 
-def check_keep_best(keep_best: str | None, loss: Loss, *, held_out: bool, where: str) -> str | None:
+def check_keep_best(
+    keep_best: str | None, better: str | None, judged: Iterable[str], *, where: str
+) -> str | None:
     """Return which number of the history decides about the best epoch, if one is to be kept.
+
+    `judged` are the names of what is measured on held-out rows.
 
     Examples
     --------
-    >>> from course_lib import losses
-    >>> check_keep_best("val_loss", losses.mse, held_out=False, where="fit")
+    >>> check_keep_best("val_loss", None, [], where="fit")
     Traceback (most recent call last):
     ...
     ValueError: fit: keep_best must be one of loss, got 'val_loss'; what begins with val_ needs \
-validation=(x, y).
+validation=.
     """
-    names = ["loss", *(f"val_{name}" for name in score_names(loss) if held_out)]
-    if keep_best is None or (isinstance(keep_best, str) and keep_best in names):
-        return keep_best
-    raise ValueError(
-        f"{where}: keep_best must be one of {', '.join(names)}, got {shown(keep_best)}; what "
-        "begins with val_ needs validation=(x, y)."
-    )
+    if keep_best is None:
+        if better is not None:
+            raise ValueError(
+                f"{where}: better= says which values are better, and keep_best= of what; got "
+                f"better={shown(better)} alone."
+            )
+        return None
+    names = ["loss", *(f"val_{name}" for name in judged)]
+    if not isinstance(keep_best, str) or keep_best not in names:
+        raise ValueError(
+            f"{where}: keep_best must be one of {', '.join(names)}, got {shown(keep_best)}; what "
+            "begins with val_ needs validation=."
+        )
+    _sign(keep_best, better, where=where)
+    return keep_best
 
 
 def best_epoch(

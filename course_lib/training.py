@@ -6,7 +6,7 @@ Chapters: a network in NumPy; batches, validation and reading a training curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -26,7 +26,18 @@ from course_lib.arrays import (
 from course_lib.clipping import check_clip, clip_gradient
 from course_lib.data import batch_weight, batches
 from course_lib.early_stopping import EarlyStopping, KeepBest, check_keep_best
-from course_lib.evaluation import Epoch, History, accuracy, evaluate, record
+from course_lib.evaluation import (
+    Epoch,
+    History,
+    SetMetric,
+    accuracy,
+    check_set_metrics,
+    evaluate,
+    measure,
+    record,
+    score,
+    score_names,
+)
 from course_lib.layers import noise
 from course_lib.losses import Loss
 from course_lib.network import Network
@@ -79,7 +90,9 @@ def fit(
     first_epoch: int = 0,
     weights: Any = None,
     clip: float | None = None,
+    set_metrics: Mapping[str, SetMetric] | None = None,
     keep_best: str | None = None,
+    better: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
     progress: bool = False,
 ) -> FitResult:
@@ -122,10 +135,16 @@ def fit(
     clip : float, optional
         The largest norm of the gradient: a longer one is shortened, see
         :func:`~course_lib.clipping.clip_gradient`.
+    set_metrics : dict of str to callable, optional
+        What is no mean over rows (AUC, F1): ``f(outputs, targets)`` gets those of all held-out
+        rows at once, in their order, and returns one number, which the history has as ``val_`` and
+        its name.
     keep_best : str, optional
         A key of the history, such as ``"val_loss"``: the result's theta and state are those of the
-        epoch in which it was best (an accuracy the highest, anything else the lowest), instead of
-        the last.
+        epoch in which it was best, instead of the last.
+    better : {"lower", "higher"}, optional
+        Which values of it are better. Needed unless the name ends in "loss" (lower) or "accuracy"
+        (higher).
     callbacks : sequence of callables
         Called with what an epoch has left: an :class:`Epoch`.
     progress : bool
@@ -170,8 +189,9 @@ def fit(
     first_epoch = check_integer(first_epoch, where=where, name="first_epoch", at_least=0)
     weights = check_weights(weights, net.loss, len(x), where=where)
     clip = check_clip(clip, where=where)
-    keep_best = check_keep_best(keep_best, net.loss, held_out=validation is not None, where=where)
-    best = None if keep_best is None else KeepBest(keep_best)
+    wholes, best = check_judging(
+        net.loss, set_metrics, keep_best, better, held_out=validation is not None, where=where
+    )
     callbacks = check_callbacks(callbacks, best, where=where)
     progress = check_flag(progress, where=where, name="progress")
     state = optimizer.init(theta) if state is None else deepcopy(state)
@@ -193,7 +213,11 @@ def fit(
             clip_gradient(gradient, clip)
             theta, state = optimizer.step(theta, gradient, state, out=theta)
             total += loss * batch_weight(rows, weights)
-        held_out = {} if validation is None else evaluate(net, theta, *validation)
+        held_out: dict[str, float] = {}
+        if validation is not None:
+            outputs, targets = net.forward(theta, validation[0])[0], validation[1]
+            held_out = score(net.loss, outputs, targets)
+            held_out |= measure(wholes, outputs, targets, where=where)
         record(history, total / (len(x) if weights is None else weights.sum()), held_out)
         for callback in callbacks:
             callback(Epoch(epoch, theta.copy(), deepcopy(state), history))
@@ -288,6 +312,30 @@ def check_validation(net: Network, validation: Any, *, where: str) -> tuple[Arra
         return None
     x, y = check_pair(validation, where=where, name="validation")
     return net.check_data(x, y, where=f"{where}, validation")
+
+
+def check_judging(
+    loss: Loss,
+    set_metrics: Any,
+    keep_best: str | None,
+    better: str | None,
+    *,
+    held_out: bool,
+    where: str,
+) -> tuple[dict[str, SetMetric], KeepBest | None]:
+    """Return the metrics of whole sets, and what keeps the best epoch, or raise.
+
+    Examples
+    --------
+    >>> from course_lib import losses
+    >>> check_judging(losses.mse, {"r2": max}, "val_r2", "higher", held_out=True, where="fit")[0]
+    {'r2': <built-in function max>}
+    """
+    names = score_names(loss)
+    wholes = check_set_metrics(set_metrics, names, where=where, held_out=held_out)
+    judged = [*names, *wholes] if held_out else []
+    keep_best = check_keep_best(keep_best, better, judged, where=where)
+    return wholes, None if keep_best is None else KeepBest(keep_best, better)
 
 
 def check_finite(loss: float, epoch: int, step: int) -> None:

@@ -5,7 +5,7 @@ Chapter: a network in PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +21,7 @@ from course_lib.arrays import (
 )
 from course_lib.clipping import check_clip
 from course_lib.data import batch_weight, batches
-from course_lib.early_stopping import KeepBest, check_keep_best
-from course_lib.evaluation import Epoch, History, record, score
+from course_lib.evaluation import Epoch, History, SetMetric, measure, record, score
 from course_lib.layers import noise
 from course_lib.optimizers import Optimizer, State
 from course_lib.torch_mlp.network import (
@@ -38,6 +37,7 @@ from course_lib.training import (
     FitResult,
     check_callbacks,
     check_finite,
+    check_judging,
     check_state,
     check_validation,
     check_weights,
@@ -61,7 +61,9 @@ def fit_torch(
     first_epoch: int = 0,
     weights: Any = None,
     clip: float | None = None,
+    set_metrics: Mapping[str, SetMetric] | None = None,
     keep_best: str | None = None,
+    better: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
     progress: bool = False,
 ) -> FitResult:
@@ -79,7 +81,7 @@ def fit_torch(
         How to step. :func:`~course_lib.torch_mlp.twins.torch_optimizer` translates it.
     x, y, epochs, batch_size, seed, validation, stop
         As for :func:`~course_lib.training.fit`.
-    state, first_epoch, weights, clip, keep_best, callbacks, progress
+    state, first_epoch, weights, clip, set_metrics, keep_best, better, callbacks, progress
         As for :func:`~course_lib.training.fit`; a state may come from there.
     device : str
         Where PyTorch computes: "cpu", "cuda", "cuda:1", ...; "auto" is "cuda" where there is one,
@@ -121,10 +123,9 @@ def fit_torch(
     check_state(state, optimizer, from_torch(model), where=where)
     first_epoch = check_integer(first_epoch, where=where, name="first_epoch", at_least=0)
     clip = check_clip(clip, where=where)
-    keep_best = check_keep_best(
-        keep_best, model.net.loss, held_out=validation is not None, where=where
+    wholes, best = check_judging(
+        model.net.loss, set_metrics, keep_best, better, held_out=validation is not None, where=where
     )
-    best = None if keep_best is None else KeepBest(keep_best)
     callbacks = check_callbacks(callbacks, best, where=where)
     progress = check_flag(progress, where=where, name="progress")
     place = _device(device)
@@ -166,7 +167,7 @@ def fit_torch(
                 t += 1
             loss = total.item() / (len(xs) if weights is None else weights.sum())
             check_finite(loss, epoch, len(order) - 1)
-            record(history, loss, {} if held_out is None else _evaluate(model, *held_out))
+            record(history, loss, {} if held_out is None else _evaluate(model, *held_out, wholes))
             for callback in callbacks:
                 memory = _memory(model, optimizer, twin, t)
                 callback(Epoch(epoch, from_torch(model), memory, history))
@@ -204,10 +205,14 @@ def _remember(
             twin.state[tensor][names[ours]] = value.to(tensor)
 
 
-def _evaluate(model: TorchMLP, x: Tensor, y: Tensor) -> dict[str, float]:
+def _evaluate(
+    model: TorchMLP, x: Tensor, y: Tensor, set_metrics: Mapping[str, SetMetric]
+) -> dict[str, float]:
     model.eval()
     with torch.no_grad():
-        return score(model.net.loss, model(x).cpu().numpy(), y.cpu().numpy())
+        outputs, targets = model(x).cpu().numpy(), y.cpu().numpy()
+    measured = measure(set_metrics, outputs, targets, where="fit_torch")
+    return score(model.net.loss, outputs, targets) | measured
 
 
 def _device(name: str) -> torch.device:

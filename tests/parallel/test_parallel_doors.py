@@ -154,7 +154,8 @@ DOORS = [
          checkpoint=(None, OPTIONAL | {"text"}), every=(None, OPTIONAL), keep=(3, WHOLE),
          resume=("auto", ONLY), max_restarts=(0, WHOLE0),
          validation=(None, OPTIONAL, "validation|shards"), stop=(None, OPTIONAL),
-         weights=(None, OPTIONAL), clip=(None, POSITIVE | OPTIONAL), keep_best=(None, OPTIONAL),
+         weights=(None, OPTIONAL), clip=(None, POSITIVE | OPTIONAL),
+         set_metrics=(None, OPTIONAL), keep_best=(None, OPTIONAL), better=(None, OPTIONAL),
          callbacks=([], EMPTY), on_event=(None, OPTIONAL), progress=(False, FLAG)),
     door(predict, **TRAIN, **INSIDE),
 ]  # fmt: skip

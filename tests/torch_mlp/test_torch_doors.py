@@ -49,7 +49,8 @@ DOORS = [
          seed=(0, WHOLE0), device=("cpu", NAME), validation=(None, OPTIONAL),
          stop=(None, OPTIONAL), state=(None, OPTIONAL), first_epoch=(0, WHOLE0),
          weights=(None, OPTIONAL), clip=(None, POSITIVE | OPTIONAL),
-         keep_best=(None, OPTIONAL), callbacks=((), EMPTY), progress=(False, FLAG)),
+         set_metrics=(None, OPTIONAL), keep_best=(None, OPTIONAL), better=(None, OPTIONAL),
+         callbacks=((), EMPTY), progress=(False, FLAG)),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from course_lib.parallel.strategies.job import (
     Saving,
     Session,
     Strategy,
+    gather_by_rank,
 )
 from course_lib.parallel.strategies.local_gradient import LocalGradient, gradient_of
 from course_lib.parallel.strategies.local_sgd import LocalSGD
@@ -52,6 +53,7 @@ __all__ = [
     "VirtualShards",
     "ZeRO1",
     "balanced_bounds",
+    "gather_by_rank",
     "gradient_of",
     "grid",
     "parse",

@@ -21,7 +21,7 @@ import numpy as np
 from course_lib.arrays import Array
 from course_lib.clipping import clip_gradient
 from course_lib.data import batch_weight
-from course_lib.evaluation import Epoch, History
+from course_lib.evaluation import Epoch, History, SetMetric
 from course_lib.layers import noise
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer, State
@@ -259,8 +259,11 @@ class Job:
         How much each row counts; None if each counts as one.
     clip : float or None
         The largest norm of a gradient; None for any.
-    keep_best : str or None
-        The metric that says which epoch's parameters to return; None for those of the last.
+    set_metrics : dict of str to callable
+        What rank 0 measures on the outputs for all held-out rows.
+    keep_best, better : str or None
+        The metric that says which epoch's parameters to return, None for those of the last; and
+        which of its values are better, None for what its name says.
     callbacks : sequence of callables
         What rank 0 calls with what an epoch has left.
     best : (theta, state) or None
@@ -291,7 +294,9 @@ class Job:
     stop: Callable[[History], bool] | None = None
     weights: Array | None = None
     clip: float | None = None
+    set_metrics: Mapping[str, SetMetric] = field(default_factory=dict)
     keep_best: str | None = None
+    better: str | None = None
     callbacks: Sequence[Callable[[Epoch], None]] = ()
     best: tuple[Array, State] | None = None
     report: bool = False

@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib.evaluation import SetMetric, measure
 from course_lib.parallel.torch_ddp.checkpoint import gathered
 from course_lib.parallel.torch_ddp.context import Context
 from course_lib.parallel.torch_ddp.given import RowLoss, pair, row_values
 from course_lib.parallel.torch_ddp.reading import read, to_device
 from course_lib.parallel.torch_ddp.sampler import ShareSampler
-
-SetMetric: TypeAlias = Callable[[Any, Any], Any]
-"""All outputs and all targets to one number."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def judge(
         pairs = in_order(ctx, joined(kept), len(data), how.batch_size)
         numbers = np.zeros(len(how.wholes))
         if pairs is not None:
-            numbers[:] = [_number(name, f, *pairs) for name, f in how.wholes.items()]
+            numbers[:] = list(measure(how.wholes, *pairs, where="train").values())
         # Only rank 0 has other numbers than zeros.
         told = ctx.all_reduce(torch.from_numpy(numbers)).tolist()
         found |= dict(zip(how.wholes, told, strict=True))
@@ -164,14 +162,3 @@ def _taken(whole: Any, places: Tensor) -> Any:
     if isinstance(whole, tuple):
         return tuple(_taken(part, places) for part in whole)
     return [whole[i] for i in places.tolist()]
-
-
-def _number(name: str, function: SetMetric, outputs: Any, targets: Any) -> float:
-    value = function(outputs, targets)
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(
-            f"train: set_metrics[{name!r}] must return one number for all rows, got "
-            f"{type(value).__name__}; what is one number per row belongs into metrics=."
-        ) from None

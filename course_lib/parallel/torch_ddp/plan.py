@@ -24,7 +24,7 @@ from course_lib.arrays import (
     check_sequence,
     shown,
 )
-from course_lib.early_stopping import best_epoch
+from course_lib.early_stopping import check_keep_best
 from course_lib.evaluation import History
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.strategies import Saving
@@ -175,18 +175,8 @@ def _check_judging(plan: Plan) -> None:
         raise ValueError(
             f"train: two numbers would be called 'val_{min(taken)}'; give the metric another name."
         )
-    if plan.keep_best is None:
-        if plan.better is not None:
-            raise ValueError("train: better= says which values are better, and keep_best= of what.")
-        return
     judged = () if plan.validation is None else ("loss", *plan.metrics, *plan.set_metrics)
-    names = ["loss", *(f"val_{name}" for name in judged)]
-    if plan.keep_best not in names:
-        raise ValueError(
-            f"train: keep_best must be one of {', '.join(names)}, got {shown(plan.keep_best)}; "
-            "what begins with val_ needs validation=dataset."
-        )
-    best_epoch({plan.keep_best: []}, plan.keep_best, better=plan.better, where="train")
+    check_keep_best(plan.keep_best, plan.better, judged, where="train")
 
 
 def _check_options(plan: Plan) -> None:

@@ -19,14 +19,13 @@ from torch.utils.data import Dataset
 
 from course_lib.arrays import check_callable, check_flag, check_integer
 from course_lib.checkpoint import StrPath
-from course_lib.evaluation import History
+from course_lib.evaluation import History, SetMetric
 from course_lib.manifest import manifest_name
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.clock import stored_within
 from course_lib.parallel.doors import check_client, check_timeout
 from course_lib.parallel.launch import Relauncher, interruptible
 from course_lib.parallel.torch_ddp.given import RowLoss
-from course_lib.parallel.torch_ddp.judging import SetMetric
 from course_lib.parallel.torch_ddp.plan import ModuleEpoch, Plan, checked, row_numbers
 from course_lib.parallel.torch_ddp.rank import train_rank
 from course_lib.parallel.torch_ddp.runner import OnGroup

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from course_lib.arrays import check_integer
+from course_lib.evaluation import SetMetric
 from course_lib.parallel.torch_ddp.context import Context
 from course_lib.parallel.torch_ddp.given import RowLoss, made_module, opened, placed
-from course_lib.parallel.torch_ddp.judging import Judging, SetMetric, judge, outputs_of
+from course_lib.parallel.torch_ddp.judging import Judging, judge, outputs_of
 from course_lib.parallel.torch_ddp.runner import run
 from course_lib.parallel.torch_ddp.stepping import PRECISIONS, autocast
 from course_lib.registry import lookup

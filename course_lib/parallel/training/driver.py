@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from course_lib.arrays import Array, check_callable, check_flag, check_integer
 from course_lib.checkpoint import StrPath
 from course_lib.data import Split
-from course_lib.evaluation import Epoch, History
+from course_lib.evaluation import Epoch, History, SetMetric
 from course_lib.needs import require_dask
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
@@ -63,7 +63,9 @@ def train(
     stop: Callable[[History], bool] | None = None,
     weights: Any = None,
     clip: float | None = None,
+    set_metrics: Mapping[str, SetMetric] | None = None,
     keep_best: str | None = None,
+    better: str | None = None,
     callbacks: Sequence[Callable[[Epoch], None]] = (),
     on_event: Callable[[Event], None] | None = None,
     progress: bool = False,
@@ -141,10 +143,16 @@ def train(
         The largest norm of the gradient: a longer one is shortened, by the norm of the whole,
         however it is cut among the ranks, and to the same bit. Where ranks step by gradients of
         their own (``LocalSGD``, ``AsyncParameterServer``), each of these.
+    set_metrics : dict of str to callable, optional
+        What is no mean over rows (AUC, F1): ``f(outputs, targets)`` gets those of all held-out
+        rows at once, in their order, on rank 0, and returns one number, which the history has as
+        ``val_`` and its name.
     keep_best : str, optional
         A key of the history, such as ``"val_loss"``: the result's theta and state are those of the
-        epoch in which it was best (an accuracy the highest, anything else the lowest), instead of
-        the last.
+        epoch in which it was best, instead of the last.
+    better : {"lower", "higher"}, optional
+        Which values of it are better. Needed unless the name ends in "loss" (lower) or "accuracy"
+        (higher).
     callbacks : sequence of callables
         Called with what an epoch has left: an :class:`~course_lib.evaluation.Epoch`, on rank 0,
         in the worker's process. An epoch that is run again after a failure is shown again;
@@ -198,7 +206,8 @@ def train(
         model, data, theta,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
         backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
-        weights=weights, clip=clip, keep_best=keep_best, callbacks=callbacks,
+        weights=weights, clip=clip, set_metrics=set_metrics, keep_best=keep_best, better=better,
+        callbacks=callbacks,
         workers=between, report=on_event is not None or progress or checkpoint is not None,
         saving=saving(checkpoint, every, keep),
     )  # fmt: skip

@@ -20,7 +20,6 @@ from course_lib.arrays import (
 )
 from course_lib.clipping import check_clip
 from course_lib.data import Split
-from course_lib.early_stopping import check_keep_best
 from course_lib.network import Network
 from course_lib.optimizers import Optimizer
 from course_lib.parallel import channels
@@ -35,7 +34,7 @@ from course_lib.parallel.strategies import (
 )
 from course_lib.parallel.training.recovery import describe
 from course_lib.registry import lookup
-from course_lib.training import check_callbacks, check_weights
+from course_lib.training import check_callbacks, check_judging, check_weights
 
 CHANNELS = {name: name for name in (*channels.CHANNELS, "inprocess")}
 
@@ -73,9 +72,9 @@ def make_job(
         given = settings["validation"]
         held_out = (given.x_test, given.y_test) if isinstance(given, Split) else given
         settings["validation"] = open_data(model, held_out, where="train, validation")
-    settings["keep_best"] = check_keep_best(
-        settings.get("keep_best"), model.loss, held_out=settings["validation"] is not None,
-        where="train",
+    settings["set_metrics"], _ = check_judging(
+        model.loss, settings.get("set_metrics"), settings.get("keep_best"), settings.get("better"),
+        held_out=settings["validation"] is not None, where="train",
     )  # fmt: skip
     x = x.astype(theta.dtype, copy=False)
     chosen = parse(strategy) if isinstance(strategy, str) else strategy

@@ -102,20 +102,27 @@ def describe(job: Job) -> dict[str, str]:
 
     The number of epochs, of workers, and when to stop may change from one run to the next.
     """
-    kept = {} if job.keep_best is None else {"best epoch": f"by {job.keep_best}"}
-    return kept | {
-        "network": words(job.net),
-        "optimizer": words(job.optimizer),
-        "strategy": words(job.strategy),
-        "batch_size": str(job.batch_size),
-        "seed": str(job.seed),
-        "weights": "none" if job.weights is None else digest(job.weights),
-        "clip": "none" if job.clip is None else str(job.clip),
-        "dtype": str(job.theta.dtype),
-        "initial theta": digest(job.theta),
-        "training data": digest(job.x, job.y),
-        "validation data": "none" if job.validation is None else digest(*job.validation),
-    }
+    found = {}
+    if job.keep_best is not None:
+        better = "" if job.better is None else f", better {job.better}"
+        found["best epoch"] = f"by {job.keep_best}{better}"
+    return (
+        found
+        | {f"set metric {name}": words(f) for name, f in job.set_metrics.items()}
+        | {
+            "network": words(job.net),
+            "optimizer": words(job.optimizer),
+            "strategy": words(job.strategy),
+            "batch_size": str(job.batch_size),
+            "seed": str(job.seed),
+            "weights": "none" if job.weights is None else digest(job.weights),
+            "clip": "none" if job.clip is None else str(job.clip),
+            "dtype": str(job.theta.dtype),
+            "initial theta": digest(job.theta),
+            "training data": digest(job.x, job.y),
+            "validation data": "none" if job.validation is None else digest(*job.validation),
+        }
+    )
 
 
 def save_point(

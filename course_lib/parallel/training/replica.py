@@ -20,14 +20,20 @@ import numpy as np
 from course_lib.arrays import Array
 from course_lib.checkpoint import prepare
 from course_lib.early_stopping import best_epoch
-from course_lib.evaluation import Epoch, evaluate, score_names
+from course_lib.evaluation import Epoch, measure, score, score_names
 from course_lib.optimizers import State
 from course_lib.parallel.clock import Stopwatch, stored_within
-from course_lib.parallel.collectives import all_agree, all_reduce, shard, tree_sum
+from course_lib.parallel.collectives import (
+    all_agree,
+    all_reduce,
+    broadcast_object,
+    shard,
+    tree_sum,
+)
 from course_lib.parallel.comm import Comm
 from course_lib.parallel.errors import CheckpointMismatch
 from course_lib.parallel.sources import order_of
-from course_lib.parallel.strategies import Job, Progress
+from course_lib.parallel.strategies import Job, Progress, gather_by_rank
 from course_lib.parallel.training.recovery import save_point
 from course_lib.parallel.training.result import RankResult
 from course_lib.training import check_finite
@@ -49,24 +55,43 @@ def epoch_row(
     pieces = fixed or comm.size
     table = np.zeros((fixed or 1, len(names)))
     table[0, 0] = total / (len(job.x) if job.weights is None else job.weights.sum())
+    answers: list[Array] = []
     for index in range(pieces)[shard(pieces, comm.rank, comm.size)]:
         if job.validation is not None:
             line = table[index if fixed else 0, 1:]
-            line[:] = _piece(job, theta, shard(len(x), index, pieces))
+            answers.append(_piece(job, theta, shard(len(x), index, pieces), out=line))
     clock.lap("evaluation")
     all_reduce(comm, table)
     clock.lap("communication")
-    return dict(zip(names, tree_sum(list(table)).tolist(), strict=True))
+    found = dict(zip(names, tree_sum(list(table)).tolist(), strict=True))
+    return found | _of_all_rows(comm, job, answers, clock)
 
 
-def _piece(job: Job, theta: Array, part: slice) -> list[float] | float:
-    """Return what some rows contribute to the means over the validation data."""
+def _piece(job: Job, theta: Array, part: slice, *, out: Array) -> Array:
+    """Return the outputs for some rows, and write what they contribute to the means to `out`."""
     assert job.validation is not None
     x, y = job.validation
-    rows = part.stop - part.start
-    if rows == 0:
-        return 0.0
-    return [v * rows / len(x) for v in evaluate(job.net, theta, x[part], y[part]).values()]
+    outputs = job.net.forward(theta, x[part])[0]
+    if len(outputs):
+        scores = score(job.net.loss, outputs, y[part])
+        out[:] = [value * len(outputs) / len(x) for value in scores.values()]
+    return outputs
+
+
+def _of_all_rows(comm: Comm, job: Job, answers: list[Array], clock: Stopwatch) -> dict[str, float]:
+    """Return what rank 0 measures on the outputs for all held-out rows, on every rank."""
+    if job.validation is None or not job.set_metrics:
+        return {}
+    outputs = gather_by_rank(comm, "outputs", np.concatenate(answers))
+    clock.lap("communication")
+    found: dict[str, float] = {}
+    if comm.rank == 0:  # the ranks' pieces lie in the order of the rows
+        whole = np.concatenate(list(outputs.values()))
+        found = measure(job.set_metrics, whole, job.validation[1][:], where="train")
+    clock.lap("evaluation")
+    found = broadcast_object(comm, found if comm.rank == 0 else None)
+    clock.lap("communication")
+    return {f"val_{name}": value for name, value in found.items()}
 
 
 # Seconds between two signs of life within an epoch.
@@ -161,7 +186,8 @@ class _Replica:
             self.history.setdefault(name, []).append(value)
         metric, epochs = self.job.keep_best, len(self.history["loss"])
         if metric is not None and self.comm.rank == 0:
-            if best_epoch(self.history, metric, where="train") == epochs - 1:
+            better = self.job.better
+            if best_epoch(self.history, metric, better=better, where="train") == epochs - 1:
                 self.best = theta.copy(), deepcopy(state)
 
     def call_back(self, epoch: int, theta: Array, state: State) -> None:
