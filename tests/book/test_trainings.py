@@ -8,8 +8,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from course_lib import mlp
 from tests.book.book_files import BOOK, extension
 
 trainings = extension("trainings")
@@ -69,3 +71,16 @@ def test_the_table_has_a_line_per_word(found: Any) -> None:
         word = cells[0].strip("`")
         assert [cell == "●" for cell in cells[1:5]] == [word in a for a in found.values()]
         assert len(cells[5]) > 5
+
+
+def test_many_rows_are_answered_as_the_page_says() -> None:
+    """Block by block, the same as all at once."""
+    pytest.importorskip("distributed")
+    array = importlib.import_module("dask.array")
+    page = (BOOK / "reference" / "trainings.md").read_text("utf-8")
+    code = page[page.index("```python\n") :].split("```")[1].removeprefix("python\n")
+    net = mlp([4, 5, 3])
+    theta, rows = net.init(np.random.default_rng(0)), np.random.default_rng(1).normal(size=(50, 4))
+    names = {"net": net, "theta": theta, "x": array.from_array(rows, chunks=(8, 4))}
+    exec(code, names)
+    assert names["labels"].tolist() == net.predict(theta, rows).tolist()
