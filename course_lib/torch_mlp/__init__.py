@@ -14,6 +14,7 @@ from course_lib.needs import require
 require("torch", extra="torch", who="course_lib.torch_mlp")
 
 from course_lib.torch_mlp.network import TorchMLP, flatten, from_torch, layer_parameters, to_torch
+from course_lib.torch_mlp.onnx import save_onnx
 from course_lib.torch_mlp.training import fit_torch
 from course_lib.torch_mlp.twins import STATE_NAMES, torch_loss, torch_optimizer
 
@@ -24,6 +25,7 @@ __all__ = [
     "flatten",
     "from_torch",
     "layer_parameters",
+    "save_onnx",
     "to_torch",
     "torch_loss",
     "torch_optimizer",

@@ -82,6 +82,7 @@ def _imports(source: str) -> set[str]:
         ("plot", "matplotlib", "torch dask scikit-learn"),
         ("parallel", "dask distributed cryptography", "torch scikit-learn jupyterlab"),
         ("torch", "torch", "dask scikit-learn jupyterlab"),
+        ("onnx", "onnx onnxscript torch", "dask scikit-learn"),
         ("book", "jupyter-book sphinx numpydoc myst-nb", "torch dask scikit-learn jupyterlab"),
         ("lab", "jupyterlab jupytext nbclient nbformat ipykernel", "torch dask sphinx"),
         ("test", "pytest nbval ruff mypy selenium", "torch dask jupyterlab"),
@@ -120,7 +121,7 @@ def test_what_the_package_imports_comes_with_its_extras() -> None:
     modules = set()
     for path in (ROOT / "course_lib").rglob("*.py"):
         modules |= _imports(path.read_text("utf-8"))
-    assert _missing(modules, "data", "plot", "parallel", "torch", "lab") == set()
+    assert _missing(modules, "data", "plot", "parallel", "onnx", "lab") == set()
 
 
 def test_what_the_book_is_built_with_comes_with_the_extra_book() -> None:
