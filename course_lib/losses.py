@@ -14,23 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from course_lib import row_losses
 from course_lib.activations import sigmoid, softmax
 from course_lib.arrays import (
     Array,
-    as_array,
     check_callable,
     check_instance,
     check_numbers,
     check_shape,
-    shown,
 )
 from course_lib.registry import lookup
-
-Kind = Literal["values", "binary", "labels", "margin"]
+from course_lib.row_losses import DELTA, columns
+from course_lib.targets import Kind, check_targets
 
 
 @dataclass(frozen=True)
@@ -149,27 +148,7 @@ class Loss:
         ...
         ValueError: fit: labels must lie in 0..2 for 3 outputs, got 3 at row 1.
         """
-        y = as_array(targets, where=where, name="targets")
-        rows, outputs = _two(shape, where)
-        is_label = self.kind in ("labels", "margin")
-        wanted = (rows,) if is_label else (rows, outputs)
-        if y.shape != wanted and not (outputs == 1 and y.shape in {(rows,), (rows, 1)}):
-            one_hot = is_label and y.shape == shape
-            raise ValueError(
-                f"{where}: targets for {self.name} must have shape {wanted}, got {y.shape}"
-                + ("; turn one-hot rows into labels by y.argmax(axis=1)." if one_hot else ".")
-            )
-        if is_label:
-            classes = 2 if outputs == 1 and self.kind == "margin" else outputs
-            return _check_labels(y.reshape(rows), classes, outputs, where)
-        if y.dtype.kind not in "fiub":
-            raise TypeError(f"{where}: targets must be real numbers, got dtype {y.dtype}.")
-        bad = ~np.isfinite(y) if self.kind == "values" else ~((y >= 0) & (y <= 1))
-        if bad.any():
-            row = int(np.argwhere(bad)[0][0])
-            legal = "finite" if self.kind == "values" else "in [0, 1]"
-            raise ValueError(f"{where}: targets must be {legal}, got {y[row]} at row {row}.")
-        return y
+        return check_targets(targets, shape, self.kind, where=where, loss=self.name)
 
     def decide(self, outputs: Array) -> Array:
         """Turn outputs (batch, k) into answers: labels for a classification loss, else outputs.
@@ -213,56 +192,15 @@ class Loss:
         )
 
 
-def _two(shape: Any, where: str) -> tuple[int, int]:
-    if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1] > 0:
-        raise ValueError(
-            f"{where}: outputs must have a shape (batch, k) with k of at least 1, got "
-            f"{shown(shape)}."
-        )
-    rows, outputs = shape
-    return rows, outputs
-
-
-def _check_labels(y: Array, classes: int, outputs: int, where: str) -> Array:
-    if y.dtype.kind not in "iu":
-        raise TypeError(
-            f"{where}: class labels must be integers, got dtype {y.dtype}; "
-            "use y.astype(int) if they are whole numbers."
-        )
-    bad = (y < 0) | (y >= classes)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{where}: labels must lie in 0..{classes - 1} for {outputs} outputs, "
-            f"got {y[row]} at row {row}."
-        )
-    return y
-
-
-def _columns(targets: Array, outputs: Array) -> Array:
-    """Give targets of shape (batch,) their single column: without it they would broadcast."""
-    return targets.reshape(outputs.shape).astype(outputs.dtype, copy=False)
-
-
-def _per_row(values: Array) -> Array:
-    """Return the mean over the outputs of each row."""
-    means: Array = values.sum(axis=1, dtype=np.float64) / values.shape[1]
-    return means
-
-
 def _mse(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
     k = outputs.shape[1]
-    out = np.subtract(outputs, _columns(targets, outputs), out=out)
+    out = np.subtract(outputs, columns(targets, outputs), out=out)
     total = float(np.vdot(out, out)) / k
     out *= 2 / k
     return total, out
 
 
-def _mse_rows(outputs: Array, targets: Array) -> Array:
-    return _per_row((outputs - _columns(targets, outputs)) ** 2)
-
-
-mse = Loss("mse", _mse, rows=_mse_rows)
+mse = Loss("mse", _mse, rows=row_losses.mse)
 r"""Mean squared error: :math:`l_i = \frac{1}{k} \sum_j (\hat y_{ij} - y_{ij})^2`.
 
 Gradient :math:`2 (\hat y_{ij} - y_{ij}) / k`. Divided by the batch size it equals
@@ -277,18 +215,14 @@ Examples
 
 def _mae(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
     k = outputs.shape[1]
-    out = np.subtract(outputs, _columns(targets, outputs), out=out)
+    out = np.subtract(outputs, columns(targets, outputs), out=out)
     total = float(np.abs(out).sum()) / k
     np.sign(out, out=out)
     out /= k
     return total, out
 
 
-def _mae_rows(outputs: Array, targets: Array) -> Array:
-    return _per_row(np.abs(outputs - _columns(targets, outputs)))
-
-
-mae = Loss("mae", _mae, rows=_mae_rows)
+mae = Loss("mae", _mae, rows=row_losses.mae)
 r"""Mean absolute error: :math:`l_i = \frac{1}{k} \sum_j |\hat y_{ij} - y_{ij}|`.
 
 Gradient :math:`\mathrm{sign}(\hat y_{ij} - y_{ij}) / k`, 0 where they are equal.
@@ -300,12 +234,9 @@ Examples
 """
 
 
-DELTA = 1.0  # where huber turns from a parabola into a line
-
-
 def _huber(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
     k = outputs.shape[1]
-    error = np.subtract(outputs, _columns(targets, outputs))
+    error = np.subtract(outputs, columns(targets, outputs))
     out = np.clip(error, -DELTA, DELTA, out=out)
     # With c = clip(e): c (e - c / 2) is e^2 / 2 inside and DELTA (|e| - DELTA / 2) outside.
     total = float(np.vdot(out, error - 0.5 * out)) / k
@@ -313,13 +244,7 @@ def _huber(outputs: Array, targets: Array, out: Array | None = None) -> tuple[fl
     return total, out
 
 
-def _huber_rows(outputs: Array, targets: Array) -> Array:
-    error = np.abs(outputs - _columns(targets, outputs))
-    within = np.minimum(error, DELTA)
-    return _per_row(within * (error - 0.5 * within))
-
-
-huber = Loss("huber", _huber, rows=_huber_rows)
+huber = Loss("huber", _huber, rows=row_losses.huber)
 r"""Huber's loss with threshold 1: :math:`e^2/2` for :math:`|e| \le 1`, else :math:`|e| - 1/2`.
 
 Mean over the outputs of a row; gradient :math:`\mathrm{clip}(e, -1, 1) / k`.
@@ -337,7 +262,7 @@ def _binary_cross_entropy(
     outputs: Array, targets: Array, out: Array | None = None
 ) -> tuple[float, Array]:
     k = outputs.shape[1]
-    y = _columns(targets, outputs)
+    y = columns(targets, outputs)
     above = outputs > 0
     e = np.exp(-np.abs(outputs))
     # Where z is large, log(1 + exp(z)) - y z is z - y z, and what matters would be rounded away.
@@ -348,14 +273,8 @@ def _binary_cross_entropy(
     return total, out
 
 
-def _binary_cross_entropy_rows(outputs: Array, targets: Array) -> Array:
-    y, size = _columns(targets, outputs), np.abs(outputs)
-    losses = size * np.where(outputs > 0, 1 - y, y) + np.log1p(np.exp(-size))
-    return _per_row(losses)
-
-
 binary_cross_entropy = Loss(
-    "binary_cross_entropy", _binary_cross_entropy, "binary", rows=_binary_cross_entropy_rows
+    "binary_cross_entropy", _binary_cross_entropy, "binary", rows=row_losses.binary_cross_entropy
 )
 r"""Cross-entropy of independent yes/no outputs, from logits z.
 
@@ -385,15 +304,8 @@ def _softmax_cross_entropy(
     return total, out
 
 
-def _softmax_cross_entropy_rows(outputs: Array, targets: Array) -> Array:
-    below = outputs - outputs.max(axis=1, keepdims=True)
-    normaliser = np.exp(below).sum(axis=1, dtype=np.float64)
-    losses: Array = np.log(normaliser) - below[np.arange(len(outputs)), targets]
-    return losses
-
-
 softmax_cross_entropy = Loss(
-    "softmax_cross_entropy", _softmax_cross_entropy, "labels", rows=_softmax_cross_entropy_rows
+    "softmax_cross_entropy", _softmax_cross_entropy, "labels", rows=row_losses.softmax_cross_entropy
 )
 r"""Cross-entropy of one class out of k, from logits z and integer labels y.
 
@@ -410,7 +322,7 @@ Examples
 def _hinge(outputs: Array, targets: Array, out: Array | None = None) -> tuple[float, Array]:
     out = np.empty_like(outputs) if out is None else out
     if outputs.shape[1] == 1:
-        sign = 2 * _columns(targets, outputs) - 1
+        sign = 2 * columns(targets, outputs) - 1
         margin = 1 - sign * outputs
         np.multiply(-sign, margin > 0, out=out)
         return float(np.maximum(margin, 0).sum()), out
@@ -426,18 +338,7 @@ def _hinge(outputs: Array, targets: Array, out: Array | None = None) -> tuple[fl
     return float(np.maximum(margin, 0).sum()), out
 
 
-def _hinge_rows(outputs: Array, targets: Array) -> Array:
-    if outputs.shape[1] == 1:
-        margin = 1 - ((2 * _columns(targets, outputs) - 1) * outputs)[:, 0]
-    else:
-        rows, others = np.arange(len(outputs)), outputs.copy()
-        others[rows, targets] = -np.inf
-        margin = 1 + others.max(axis=1) - outputs[rows, targets]
-    losses: Array = np.maximum(margin, 0).astype(np.float64, copy=False)
-    return losses
-
-
-hinge = Loss("hinge", _hinge, "margin", rows=_hinge_rows)
+hinge = Loss("hinge", _hinge, "margin", rows=row_losses.hinge)
 r"""Margin loss of a class: :math:`l_i = \max(0,\; 1 + \max_{j \ne y_i} z_{ij} - z_{i y_i})`.
 
 With one output and labels 0/1: :math:`\max(0, 1 - t_i z_i)`, :math:`t_i = 2 y_i - 1`. The same

@@ -77,7 +77,7 @@ BETAS = {"beta1": (0.9, NUMBER0), "beta2": (0.9, NUMBER0), "eps": (1e-8, NUMBER0
 MODULES = [
     "activations", "arrays", "autodiff", "chain", "clipping", "descent", "early_stopping",
     "evaluation", "gradcheck", "layers", "losses", "network", "neurons", "optimizers", "plotting",
-    "schedules", "timing", "training", "weights", "workspace",
+    "row_losses", "schedules", "targets", "timing", "training", "weights", "workspace",
 ]  # fmt: skip
 
 # What is public and no door, and why.
@@ -99,7 +99,9 @@ NO_DOORS = {
     "descent.Optimizer": "to derive from",
     "plotting.axes_or_new": "every drawing calls it", "plotting.style": "takes nothing",
     "plotting.use_style": "takes nothing",
-    "schedules.check_schedule": "a check",
+    **dict.fromkeys((f"row_losses.{name}" for name in (*losses.ALL, "columns")),
+                    "trusts its arguments, as Loss.f does"),
+    "schedules.check_schedule": "a check", "targets.check_targets": "Loss.check is the door",
     "training.FitResult": "made by fit", "training.check_finite": "a check",
     "training.check_callbacks": "a check", "training.check_state": "a check",
     "training.check_judging": "a check", "evaluation.check_set_metrics": "a check",

@@ -18,7 +18,7 @@ CORE = {
     "neurons": ("Neurons and automatic differentiation", "neurons autodiff"),
     "weights": ("Weights", "weights"),
     "activations": ("Activations", "activations"),
-    "losses": ("Losses", "losses"),
+    "losses": ("Losses", "losses row_losses targets"),
     "network": ("Networks and their layers", "network layers chain workspace"),
     "gradcheck": ("Gradient checking", "gradcheck"),
     "optimizers": ("Optimizers and schedules", "optimizers descent schedules"),
