@@ -1,4 +1,7 @@
-"""Every page, in light and dark and at three widths, as a browser without a network shows it."""
+"""Every page, in light and dark and at three widths, as a browser without a network shows it.
+
+The dark page is the light one in other colours: of it only those are looked at.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,22 @@ WIDTHS = (390, 768, 1600)
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
 
 _AXE_RUN = """
-const done = arguments[0];
+const [rules, done] = arguments;
 const bad = v => ["serious", "critical"].includes(v.impact);
 const show = v => `${v.id}: ${v.help}: ` + v.nodes.slice(0, 3).map(n => n.html.slice(0, 200));
-axe.run(document, {resultTypes: ["violations"]})
+const only = rules.length ? {runOnly: rules} : {};
+axe.run(document, {resultTypes: ["violations"], ...only})
   .then(found => done(found.violations.filter(bad).map(show)));
 """
-# Axe looks at the contrast of each piece of text by itself. Of code it sees one piece of each
-# colour, not thousands; formulas have the colour of their text, and drawings are one picture.
+# Axe looks at the contrast of each piece of text by itself. Of code and signatures it sees one
+# piece of each colour, not thousands; formulas have the colour of their text, and drawings are one
+# picture.
 _LESS = """
 const seen = new Set();
-for (const piece of document.querySelectorAll(".highlight span")) {
-  if (seen.has(piece.className)) piece.replaceWith(...piece.childNodes);
-  else seen.add(piece.className);
+for (const piece of document.querySelectorAll(".highlight span, .sig span, .sig em, code span")) {
+  const kind = `${piece.tagName} ${piece.className} in ${piece.parentElement.className}`;
+  if (seen.has(kind)) piece.replaceWith(...piece.childNodes);
+  else seen.add(kind);
 }
 document.querySelectorAll(".drawing svg, mjx-math").forEach((e) => e.replaceChildren());
 """
@@ -43,14 +49,14 @@ return [`the page, ${page.scrollWidth} px`,
 """
 
 
-def accessibility(page: Any) -> list[str]:
-    """Return the serious and critical violations that axe-core finds in the open page.
+def accessibility(page: Any, *rules: str) -> list[str]:
+    """Return the serious and critical violations of all rules, or of some, in the open page.
 
-    Afterwards much of its code, its formulas and its drawings are gone from it.
+    By axe-core. Afterwards much of its code, its formulas and its drawings are gone from it.
     """
     page.js(_LESS)
     page.js(AXE)
-    found: list[str] = page.driver.execute_async_script(_AXE_RUN)
+    found: list[str] = page.driver.execute_async_script(_AXE_RUN, rules)
     return found
 
 
@@ -62,6 +68,8 @@ def faults(page: Any, url: str, scheme: str) -> list[str]:
     found += [f"console: {text}" for text in page.complaints()]
     if page.js("return document.documentElement.dataset.theme") != scheme:
         found.append(f"is not {scheme}")
+    if scheme == "dark":
+        return found + accessibility(page, "color-contrast", "link-in-text-block")
     found += page.js("return [...document.querySelectorAll('mjx-merror')].map(e => e.outerHTML)")
     for width in WIDTHS:
         page.resize(width)
@@ -75,3 +83,12 @@ def test_a_page_is_whole_offline(page: Any, html: Path, name: str, scheme: str) 
     """No request leaves the machine, nothing complains, nothing sticks out, axe finds nothing."""
     found = faults(page, (html / f"{name}.html").as_uri(), scheme)
     assert not found, "\n".join(["", *found])
+
+
+@pytest.mark.parametrize(("scheme", "ink"), [("light", "#ddd"), ("dark", "#333")])
+def test_what_cannot_be_read_is_seen(page: Any, html: Path, scheme: str, ink: str) -> None:
+    """In both schemes: letters of nearly the colour of the page."""
+    page.open((html / "reference/citing.html").as_uri(), scheme=scheme, width=WIDTHS[-1])
+    page.js(f"document.querySelector('main p').style.color = '{ink}'")
+    (found,) = accessibility(page, *(("color-contrast",) if scheme == "dark" else ()))
+    assert found.startswith("color-contrast")
