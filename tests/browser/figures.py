@@ -17,11 +17,19 @@ class Figure:
     """One figure in the open page; every control is worked by keys."""
 
     def __init__(
-        self, page: Any, html: Path, name: str, *, on: str | None = None, **options: Any
+        self,
+        page: Any,
+        html: Path,
+        name: str,
+        *,
+        on: str | None = None,
+        formulas: bool = False,
+        **options: Any,
     ) -> None:
         self.page = page
         self.name = name
-        page.open((html / f"{on or PAGES[name]}.html").as_uri(), **options)
+        url = (html / f"{on or PAGES[name]}.html").as_uri()
+        page.open(url, formulas=formulas, **options)
         self.box = self.element("")
 
     def element(self, selector: str) -> Any:

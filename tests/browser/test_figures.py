@@ -67,7 +67,7 @@ return seen;
 @pytest.mark.parametrize("name", PAGES)
 def test_letters_of_drawings_can_be_read_on_a_phone(page: Any, html: Path, name: str) -> None:
     """Nine pixels or more on a page 390 wide; what does not fit scrolls, by keyboard too."""
-    page.open((html / f"{name}.html").as_uri(), width=390)
+    page.open((html / f"{name}.html").as_uri(), width=390, formulas=False)
     sizes = page.js(_LETTERS)
     assert sizes, "no drawing on this page"
     assert [size for size in sizes if size < SMALLEST] == []
@@ -82,7 +82,7 @@ def test_drawings_lie_on_the_page_and_their_letters_stand_out(
     page: Any, html: Path, name: str, scheme: str
 ) -> None:
     """Measured in a picture of all drawings: no white corners in the dark, no dark letters."""
-    page.open((html / f"{name}.html").as_uri(), scheme=scheme, width=WIDTH)
+    page.open((html / f"{name}.html").as_uri(), scheme=scheme, width=WIDTH, formulas=False)
     page.resize(WIDTH, page.js(_ONLY_DRAWINGS))
     shot = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")) / 255

@@ -32,7 +32,7 @@ return [...arguments[0].querySelectorAll("input, select")]
 @pytest.mark.parametrize("name", NAMES)
 def test_axe_finds_nothing_in_a_figure(page: Any, html: Path, name: str, scheme: str) -> None:
     """Of any severity, at the width of a phone, where nothing may stick out either."""
-    figure = Figure(page, html, name, scheme=scheme, width=390)
+    figure = Figure(page, html, name, scheme=scheme, width=390, formulas=True)
     page.js(AXE)
     assert page.driver.execute_async_script(_AXE_HERE, figure.box) == []
     assert page.js("return arguments[0].scrollWidth <= arguments[0].clientWidth", figure.box)

