@@ -107,8 +107,8 @@ class Loss:
 
         Raises
         ------
-        TypeError
-            If the loss does not say what they are.
+        TypeError, ValueError
+            If the loss does not say what they are, or not one number per row.
 
         Examples
         --------
@@ -120,7 +120,13 @@ class Loss:
                 f"{self.name}: the losses of the rows are not known, only their sum; pass rows=, a "
                 "function (outputs, targets), to Loss."
             )
-        return self.rows(outputs, targets)
+        each = self.rows(outputs, targets)
+        if np.shape(each) != (len(outputs),):
+            raise ValueError(
+                f"{self.name}: rows must return one number per row, of shape {(len(outputs),)}, got "
+                f"{np.shape(each)}."
+            )
+        return each
 
     def check(self, targets: Any, shape: tuple[int, ...], *, where: str) -> Array:
         """Return the targets as an array that fits outputs of shape (batch, k), or raise.

@@ -170,6 +170,10 @@ def test_a_loss_of_your_own_has_to_say_what_its_rows_lose():
         fit(mine, theta, SGD(0.1), X, y, weights=np.ones(N), **HOW)
     with pytest.raises(TypeError, match="own: the losses of the rows are not known"):
         mine.loss_and_grad(theta, X, y, weights=np.ones(N))
+    for rows in (lambda o, t: (o - t) ** 2, lambda o, t: 1.0, lambda o, t: np.ones((len(o), 1))):
+        wrong = mlp([4, 5, 3], hidden="tanh", loss=Loss("own", net.loss.f, rows=rows))
+        with pytest.raises(ValueError, match=r"own: rows must return one number per row, of shape"):
+            wrong.loss_and_grad(theta, X, y, weights=np.ones(N))
     told = mlp([4, 5, 3], hidden="tanh", loss=Loss("own", net.loss.f, rows=net.loss.rows))
     weights = RNG.random(N)
     same = fit(net, theta, SGD(0.1), X, y, weights=weights, **HOW)
