@@ -123,8 +123,8 @@ class Loss:
         each = self.rows(outputs, targets)
         if np.shape(each) != (len(outputs),):
             raise ValueError(
-                f"{self.name}: rows must return one number per row, of shape {(len(outputs),)}, got "
-                f"{np.shape(each)}."
+                f"{self.name}: rows must return one number per row, of shape {(len(outputs),)}, "
+                f"got {np.shape(each)}."
             )
         return each
 
