@@ -169,9 +169,10 @@ def check_same(now: Mapping[str, str], then: Any, step: int, where: str) -> None
             f"the checkpoint of step {step} in {where} was not written by train; give another "
             "directory."
         )
-    for name, value in now.items():
-        # A checkpoint does not mention what there was not yet when it was written.
-        if (before := then.get(name, "none")) != value:
+    for name in {**now, **then}:
+        # What there was not yet when a checkpoint was written is not in it, nor what is left out.
+        before, value = then.get(name, "none"), now.get(name, "none")
+        if before != value:
             raise CheckpointMismatch(
                 f"the checkpoint of step {step} in {where} belongs to another training: its {name} "
                 f"is {before}, and here it is {value}. Give another directory, or the same "

@@ -64,7 +64,7 @@ def epoch_row(
     all_reduce(comm, table)
     clock.lap("communication")
     found = dict(zip(names, tree_sum(list(table)).tolist(), strict=True))
-    return found | _of_all_rows(comm, job, answers, clock)
+    return found | _of_all_rows(comm, job, theta, answers, clock)
 
 
 def _piece(job: Job, theta: Array, part: slice, *, out: Array) -> Array:
@@ -78,11 +78,14 @@ def _piece(job: Job, theta: Array, part: slice, *, out: Array) -> Array:
     return outputs
 
 
-def _of_all_rows(comm: Comm, job: Job, answers: list[Array], clock: Stopwatch) -> dict[str, float]:
+def _of_all_rows(
+    comm: Comm, job: Job, theta: Array, answers: list[Array], clock: Stopwatch
+) -> dict[str, float]:
     """Return what rank 0 measures on the outputs for all held-out rows, on every rank."""
     if job.validation is None or not job.set_metrics:
         return {}
-    outputs = gather_by_rank(comm, "outputs", np.concatenate(answers))
+    nothing = np.empty((0, job.net.widths(job.x.shape[1])[-1]), theta.dtype)
+    outputs = gather_by_rank(comm, "outputs", np.concatenate([nothing, *answers]))
     clock.lap("communication")
     found: dict[str, float] = {}
     if comm.rank == 0:  # the ranks' pieces lie in the order of the rows

@@ -66,9 +66,18 @@ def test_the_best_by_a_metric_is_kept_also_after_going_on(strategy, tmp_path):
     for change, told in (
         ({"better": "higher"}, "its best epoch is"),
         ({"set_metrics": {"spread": lambda o, t: 1.0}}, "its set metric spread is"),
+        ({"keep_best": "val_loss", "better": None, "set_metrics": None}, "its best epoch is"),
     ):
         with pytest.raises(CheckpointMismatch, match=told):
             trained(strategy, 3, checkpoint=tmp_path, **(options | change))
+
+
+def test_one_that_is_left_out_is_another_training(tmp_path):
+    trained(SyncSGD(), 2, checkpoint=tmp_path, epochs=1)
+    with pytest.raises(
+        CheckpointMismatch, match="its set metric spread is .*, and here it is none"
+    ):
+        trained(SyncSGD(), 2, checkpoint=tmp_path, set_metrics=None)
 
 
 def test_held_out_rows_may_lie_in_files(tmp_path):
