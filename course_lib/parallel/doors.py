@@ -5,9 +5,13 @@ Chapter: data parallelism.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
-from course_lib.arrays import check_number, shown
+from course_lib.arrays import check_number, check_sequence, shown
+
+Among: TypeAlias = Sequence[str] | Mapping[str, float] | None
+"""Which workers may be taken: those of some addresses, or those that have some resources."""
 
 
 def check_timeout(value: object, *, where: str) -> float:
@@ -47,3 +51,38 @@ def check_client(client: Any, *, threads: bool, where: str) -> None:
             f"{where}: client must be left out with comm='inprocess', which runs threads of this "
             f"process and uses no cluster, got {shown(client)}."
         )
+
+
+def check_among(among: Any, client: Any, *, where: str) -> Among:
+    """Return which workers of `client` may be taken: addresses, resources, or None for all.
+
+    Examples
+    --------
+    >>> check_among("GPU", "tcp://10.0.0.1:8786", where="train")
+    Traceback (most recent call last):
+    ...
+    TypeError: train: among must be addresses of workers, or resources such as {'GPU': 1}, got \
+'GPU'.
+    """
+    if among is None:
+        return None
+    if client is None:
+        raise ValueError(
+            f"{where}: among= chooses among the workers of a cluster; pass client=, too, got "
+            f"{shown(among)}."
+        )
+    if isinstance(among, Mapping):
+        return {
+            str(name): check_number(value, where=where, name=f"among[{name!r}]", above=0)
+            for name, value in among.items()
+        }
+    wrong = TypeError(
+        f"{where}: among must be addresses of workers, or resources such as {{'GPU': 1}}, got "
+        f"{shown(among)}."
+    )
+    if isinstance(among, str | bytes):
+        raise wrong
+    addresses = check_sequence(among, where=where, name="among", of="addresses of workers")
+    if not addresses or not all(isinstance(address, str) for address in addresses):
+        raise wrong
+    return addresses

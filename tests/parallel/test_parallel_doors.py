@@ -149,7 +149,8 @@ DOORS = [
     door(strategies.sums_per_step, net=(NET, ONLY)),
     door(Faults, delay=(0.0, NUMBER0), death=({}, ONLY), seed=(0, WHOLE0)),
     # Training.
-    door(train, raises=CheckpointError, **TRAIN, strategy=("sync", NAME), comm=("inprocess", NAME),
+    door(train, raises=CheckpointError, **TRAIN, among=(None, OPTIONAL, "among|client"),
+         strategy=("sync", NAME), comm=("inprocess", NAME),
          backend=("numpy", NAME), virtual_shards=(None, OPTIONAL, "shards"), seed=(0, WHOLE0),
          checkpoint=(None, OPTIONAL | {"text"}), every=(None, OPTIONAL), keep=(3, WHOLE),
          resume=("auto", ONLY), max_restarts=(0, WHOLE0),

@@ -22,7 +22,7 @@ from course_lib.arrays import check_integer
 from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.comm.interface import Report
 from course_lib.parallel.comm.warned import Warned, warn_once
-from course_lib.parallel.doors import check_timeout
+from course_lib.parallel.doors import Among, check_timeout
 from course_lib.parallel.errors import MoreWorkers, ParallelError
 from course_lib.parallel.launch.cluster import connect
 from course_lib.parallel.launch.restarts import interruptible
@@ -103,6 +103,7 @@ def launch(
     timeout: float,
     on_report: Report | None = None,
     avoid: Collection[str] = (),
+    among: Among = None,
     regroup: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> list[Any]:
     """Run a program as :func:`gang` does, with as many ranks as there are workers for.
@@ -113,7 +114,7 @@ def launch(
     """
     with (
         connect(client, workers=workers[1], timeout=timeout) as own,
-        hold_workers(own, workers, timeout, avoid) as addresses,
+        hold_workers(own, workers, timeout, avoid, among) as addresses,
     ):
 
         def hear(message: Mapping[str, Any]) -> None:
@@ -121,7 +122,7 @@ def launch(
                 on_report(message)
             # A rank of ours that has ended already is not one more.
             if len(addresses) < workers[1] and regroup is not None and regroup(message):
-                if free_workers(own, {*avoid, *addresses}):
+                if free_workers(own, {*avoid, *addresses}, among):
                     raise MoreWorkers("the ranks were stopped to begin anew with more workers.")
 
         fn, args, kwargs = program
@@ -136,9 +137,11 @@ class Relauncher:
     """
 
     def __init__(
-        self, client: Client | str | None, workers: tuple[int, int], *, timeout: float
-    ) -> None:
+        self, client: Client | str | None, workers: tuple[int, int], *, timeout: float,
+        among: Among = None,
+    ) -> None:  # fmt: skip
         self._cluster, self._workers, self._timeout = client, workers, timeout
+        self._among = among
         self._avoid: set[str] = set()
         self._own = ExitStack()
 
@@ -155,7 +158,7 @@ class Relauncher:
         """Run a program on every rank, see :func:`launch`."""
         return launch(
             self._cluster, program, self._workers,
-            timeout=self._timeout, avoid=self._avoid, **options,
+            timeout=self._timeout, avoid=self._avoid, among=self._among, **options,
         )  # fmt: skip
 
     def repair(self, failure: ParallelError) -> None:

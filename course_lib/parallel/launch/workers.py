@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from distributed.client import ClosedClientError
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from course_lib.parallel.comm.dask_comm import PLUGIN, Mailboxes
+from course_lib.parallel.doors import Among
 from course_lib.parallel.errors import (
     ClusterUnreachable,
     NotEnoughWorkers,
@@ -65,8 +66,9 @@ _AGAIN = 0.5
 
 @contextmanager
 def hold_workers(
-    client: LimitedClient, workers: tuple[int, int], timeout: float, avoid: Collection[str] = ()
-) -> Iterator[list[str]]:
+    client: LimitedClient, workers: tuple[int, int], timeout: float, avoid: Collection[str] = (),
+    among: Among = None,
+) -> Iterator[list[str]]:  # fmt: skip
     """Wait for enough workers that no other run holds; hold them until the block ends.
 
     Yields their addresses, in order. Those are taken that have the least to do; of more than the
@@ -80,7 +82,7 @@ def hold_workers(
             while True:
                 # nthreads() names every worker; scheduler_info() showed only five in some versions.
                 threads = client.nthreads()
-                available = set(threads) - set(avoid)
+                available = eligible(client, among, threads) - set(avoid)
                 waited = time.monotonic() - start
                 if len(available) < high:
                     wish(high, threads.values())
@@ -91,16 +93,35 @@ def hold_workers(
                         break
                     held.close()
                 if waited > timeout:
-                    raise _too_few(low, available, timeout)
+                    raise _too_few(low, available, timeout, among)
                 time.sleep(pause)
                 pause = min(_AGAIN, 1.5 * pause)
         yield sorted(chosen)
 
 
-def _too_few(low: int, available: Collection[str], timeout: float) -> ParallelError:
+def eligible(client: LimitedClient, among: Among, workers: Iterable[str]) -> set[str]:
+    """Return those of the workers that have the addresses, or the resources, that are wanted."""
+    if among is None:
+        return set(workers)
+    if not isinstance(among, Mapping):
+        return set(workers) & set(among)
+    try:
+        info = client.scheduler_info(n_workers=-1)  # in some versions of Dask five by default
+    except TypeError:
+        info = client.scheduler_info()
+    there = {address: facts.get("resources", {}) for address, facts in info["workers"].items()}
+    return {
+        address
+        for address in workers
+        if all(there.get(address, {}).get(name, 0) >= least for name, least in among.items())
+    }
+
+
+def _too_few(low: int, available: Collection[str], timeout: float, among: Among) -> ParallelError:
+    which = "" if among is None else f" of those with {among}"
     if len(available) < low:
         return NotEnoughWorkers(
-            f"{low} ranks need {low} workers, but the cluster has {len(available)} after "
+            f"{low} ranks need {low} workers, but the cluster has {len(available)}{which} after "
             f"waiting {timeout:g} s (an adaptive one was asked to grow); start more workers, use "
             f"workers={max(1, len(available))}, or raise timeout= if some are still to come."
         )
@@ -161,10 +182,12 @@ def _take(
         return chosen
 
 
-def free_workers(client: LimitedClient, avoid: Collection[str] = ()) -> set[str]:
+def free_workers(
+    client: LimitedClient, avoid: Collection[str] = (), among: Among = None
+) -> set[str]:
     """Return the workers that have nothing to do and that no run holds."""
     busy = {worker for worker, tasks in client.processing().items() if tasks}
-    idle = set(client.nthreads()) - busy - set(avoid)
+    idle = eligible(client, among, client.nthreads()) - busy - set(avoid)
     return idle - held_workers(client, idle)
 
 

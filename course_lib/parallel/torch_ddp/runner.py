@@ -17,7 +17,7 @@ from distributed import get_worker
 from course_lib.arrays import check_integer
 from course_lib.parallel.channels import DEVICES, own_device
 from course_lib.parallel.comm import Comm
-from course_lib.parallel.doors import check_timeout
+from course_lib.parallel.doors import Among, check_among, check_timeout
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.launch import Relauncher, interruptible, run_with_restarts
 from course_lib.parallel.torch_ddp.context import Context
@@ -63,6 +63,7 @@ def run(
     *args: Any,
     workers: int = 2,
     client: Client | str | None = None,
+    among: Among = None,
     device: str = "auto",
     timeout: float = 60.0,
     max_restarts: int = 0,
@@ -85,6 +86,10 @@ def run(
         The number of ranks (``world_size``).
     client : Client, str or None
         A client of a Dask cluster, the address of its scheduler, or None for a private cluster.
+    among : sequence of str or dict, optional
+        Which workers of the cluster may be taken: those of these addresses, or those that have
+        these resources (``{"GPU": 1}``, of ``dask worker --resources "GPU=1"``). One that is
+        started again has its resources, but another address.
     device : {"auto", "cpu", "cuda"}
         ``"auto"``: one GPU for each rank if there are GPUs, processors if there is none.
     timeout : float
@@ -129,6 +134,7 @@ def run(
     check_integer(workers, where="run", name="workers", at_least=1)
     check_integer(max_restarts, where="run", name="max_restarts", at_least=0)
     timeout = check_timeout(timeout, where="run")
+    among = check_among(among, client, where="run")
     program = (OnGroup(fn, device, os.getcwd()), args, kwargs)
 
     def hear(message: Mapping[str, Any]) -> None:
@@ -138,7 +144,7 @@ def run(
     def again(_: str, failure: ParallelError | None) -> None:
         hear({"rank": -1, "kind": "restart", "values": {}, "message": str(failure)})
 
-    with Relauncher(client, (workers, workers), timeout=timeout) as cluster:
+    with Relauncher(client, (workers, workers), timeout=timeout, among=among) as cluster:
         results, _ = run_with_restarts(
             lambda: cluster.launch(program, on_report=hear),
             max_restarts=max_restarts,

@@ -23,7 +23,7 @@ from course_lib.evaluation import History, SetMetric
 from course_lib.manifest import manifest_name
 from course_lib.optimizers import Optimizer
 from course_lib.parallel.clock import stored_within
-from course_lib.parallel.doors import check_client, check_timeout
+from course_lib.parallel.doors import Among, check_among, check_client, check_timeout
 from course_lib.parallel.launch import Relauncher, interruptible
 from course_lib.parallel.torch_ddp.given import RowLoss
 from course_lib.parallel.torch_ddp.plan import ModuleEpoch, Plan, checked, row_numbers
@@ -88,6 +88,7 @@ def train(
     batch_size: int,
     workers: int | tuple[int, int] = 2,
     client: Client | str | None = None,
+    among: Among = None,
     device: str = "auto",
     seed: int = 0,
     drop_last: bool = False,
@@ -152,6 +153,10 @@ def train(
     client : Client or str, optional
         A Dask client, or the address of a scheduler; without, `workers` processes are started on
         this machine and closed at the end.
+    among : sequence of str or dict, optional
+        Which workers of the cluster may be taken: those of these addresses, or those that have
+        these resources (``{"GPU": 1}``, of ``dask worker --resources "GPU=1"``). One that is
+        started again has its resources, but another address.
     device : {"auto", "cpu", "cuda"}
         Where PyTorch computes: ``"auto"`` is one GPU for each rank if there are GPUs, processors
         if there is none.
@@ -276,6 +281,7 @@ def train(
     between = ranks_between(workers)
     timeout = check_timeout(timeout, where="train")
     check_client(client, threads=False, where="train")
+    among = check_among(among, client, where="train")
     if on_event is not None:
         check_callable(on_event, where="train", name="on_event", takes=("event",))
     progress = check_flag(progress, where="train", name="progress")
@@ -295,7 +301,7 @@ def train(
     )
     program = OnGroup(train_rank, device, os.getcwd())
     with Listener(on_event, epochs=epochs, progress=progress) as listener, Relauncher(
-        client, between, timeout=timeout
+        client, between, timeout=timeout, among=among
     ) as cluster:  # fmt: skip
         ranks, restarts = _run(cluster, program, plan, listener, max_restarts)
     first = ranks[0]

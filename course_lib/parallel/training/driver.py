@@ -21,7 +21,7 @@ from course_lib.parallel.channels import OnChannel
 from course_lib.parallel.clock import stored_within
 from course_lib.parallel.comm import run_threads
 from course_lib.parallel.comm.interface import Report
-from course_lib.parallel.doors import check_client, check_timeout
+from course_lib.parallel.doors import Among, check_among, check_client, check_timeout
 from course_lib.parallel.errors import ParallelError
 from course_lib.parallel.launch import interruptible, run_with_restarts
 from course_lib.parallel.sources import InBlocks
@@ -48,6 +48,7 @@ def train(
     strategy: str | Strategy = "sync",
     workers: int | tuple[int, int] = 2,
     client: Client | str | None = None,
+    among: Among = None,
     comm: str = "auto",
     backend: str = "numpy",
     virtual_shards: int | None = None,
@@ -100,6 +101,10 @@ def train(
     client : Client or str, optional
         A Dask client, or the address of a scheduler; without, `workers` processes are started on
         this machine and closed at the end.
+    among : sequence of str or dict, optional
+        Which workers of the cluster may be taken: those of these addresses, or those that have
+        these resources (``{"GPU": 1}``, of ``dask worker --resources "GPU=1"``). One that is
+        started again has its resources, but another address.
     comm : {"auto", "dask", "shared_memory", "hierarchical", "gloo", "nccl", "inprocess"}
         The channel between workers, see :mod:`course_lib.parallel.channels`; ``"auto"`` chooses
         by where they run. ``"inprocess"``: threads of this process, which need no cluster.
@@ -199,6 +204,7 @@ def train(
     between = ranks_between(workers)
     timeout = check_timeout(timeout, where="train")
     check_client(client, threads=comm == "inprocess", where="train")
+    among = check_among(among, client, where="train")
     if on_event is not None:
         check_callable(on_event, where="train", name="on_event", takes=("event",))
     progress = check_flag(progress, where="train", name="progress")
@@ -215,7 +221,7 @@ def train(
     found = "looking for a checkpoint to go on from"
     begin = stored_within(timeout, found, lambda: first_job(fresh, resume))
     with Listener(on_event, epochs=epochs, progress=progress) as listener, _place(
-        client, comm, between, timeout=timeout, on_report=listener
+        client, comm, between, timeout=timeout, on_report=listener, among=among
     ) as (run, repair):  # fmt: skip
         ranks, restarts = drive(
             run, fresh, begin, max_restarts=max_restarts, listener=listener, repair=repair,
@@ -290,7 +296,7 @@ def more_can_join(epochs: int) -> Callable[[Mapping[str, Any]], bool]:
 @contextmanager
 def _place(
     client: Client | str | None, comm: str, workers: tuple[int, int], *, timeout: float,
-    on_report: Report,
+    on_report: Report, among: Among,
 ) -> Iterator[tuple[_Run, _Repair]]:  # fmt: skip
     """Open where a training runs: threads or a cluster. Yield what runs a job, and what repairs."""
     if lookup("comm", comm, CHANNELS) == "inprocess":
@@ -305,7 +311,7 @@ def _place(
     from course_lib.parallel.launch import Relauncher
 
     program = OnChannel(train_replica, comm)
-    with Relauncher(client, workers, timeout=timeout) as cluster:
+    with Relauncher(client, workers, timeout=timeout, among=among) as cluster:
         yield (
             lambda job: cluster.launch(
                 (program, (job,), {}),

@@ -126,6 +126,36 @@ def test_workers_to_be_avoided_are_not_chosen():
         assert held == [B, D]
 
 
+@pytest.mark.parametrize(
+    ("among", "taken"),
+    [
+        ([D, B, "tcp://gone:1"], {B, D}),
+        ({"GPU": 1}, {B, C}),
+        ({"GPU": 2}, {C}),
+        ({"GPU": 1, "disk": 5}, {C}),
+        ({"none": 1}, set()),
+        ({}, set(PLACES)),
+        (None, set(PLACES)),
+    ],
+)
+@pytest.mark.parametrize("old", [False, True])
+def test_only_workers_with_the_addresses_or_the_resources_are_taken(among, taken, old):
+    """Also where Dask's client has no word for how many workers it is asked of."""
+    resources = {A: {}, B: {"GPU": 1.0}, C: {"GPU": 2.0, "disk": 5}, D: {"GPU": 0.5}}
+    info = {"workers": {place: {"resources": found} for place, found in resources.items()}}
+    cluster = Cluster()
+    cluster.scheduler_info = (lambda: info) if old else (lambda n_workers: info)
+    number = max(1, len(taken))
+    if not taken:
+        sentence = r"2 workers, but the cluster has 0 of those with \{'none': 1\} after"
+        with pytest.raises(NotEnoughWorkers, match=sentence):
+            with hold_workers(cluster, (2, 2), 0.2, among=among):
+                pytest.fail("it held somebody")
+        return
+    with hold_workers(cluster, (number, 4), 5.0, among=among) as held:
+        assert set(held) == taken
+
+
 def test_free_is_who_has_nothing_to_do_is_held_by_nobody_and_not_to_be_avoided():
     async def semaphore_value(name):
         return int(name == f"course-lib-{B}")
@@ -137,6 +167,7 @@ def test_free_is_who_has_nothing_to_do_is_held_by_nobody_and_not_to_be_avoided()
     assert held_workers(cluster, [A, C]) == set()
     assert free_workers(cluster) == {C, D}
     assert free_workers(cluster, avoid=[D, A]) == {C}
+    assert free_workers(cluster, among=[A, B, C]) == {C}
 
 
 @pytest.mark.parametrize(
@@ -165,8 +196,9 @@ def told(monkeypatch):
     def run(workers, free, regroup):
         heard, asked = [], []
 
-        def free_workers(client, avoid):
+        def free_workers(client, avoid, among):
             asked.append(avoid)
+            assert among == {"GPU": 1}
             return free
 
         class Watch:
@@ -183,8 +215,9 @@ def told(monkeypatch):
             asked.append(workers)
             return nullcontext("our client")
 
-        def hold(client, numbers, timeout, avoid):
-            assert (client, numbers, timeout, avoid) == ("our client", workers, 9.0, {D})
+        def hold(client, numbers, timeout, avoid, among):
+            given = client, numbers, timeout, avoid, among
+            assert given == ("our client", workers, 9.0, {D}, {"GPU": 1})
             return nullcontext([A])
 
         monkeypatch.setattr(ranks_file, "connect", connect)
@@ -193,7 +226,7 @@ def told(monkeypatch):
         monkeypatch.setattr(ranks_file, "Watch", Watch)
         try:
             end = ranks_file.launch(
-                "a cluster", (print, (), {}), workers, timeout=9.0, avoid={D},
+                "a cluster", (print, (), {}), workers, timeout=9.0, avoid={D}, among={"GPU": 1},
                 on_report=lambda message: heard.append(message["n"]), regroup=regroup,
             )  # fmt: skip
         except MoreWorkers:

@@ -100,8 +100,8 @@ DECIDES = {
 
 # What may be another when a training goes on: how long, where, and who looks on.
 FREE = {
-    "epochs", "workers", "client", "device", "stop", "callbacks", "checkpoint", "every", "keep",
-    "resume", "max_restarts", "timeout", "on_event", "progress",
+    "epochs", "workers", "client", "among", "device", "stop", "callbacks", "checkpoint", "every",
+    "keep", "resume", "max_restarts", "timeout", "on_event", "progress",
 }  # fmt: skip
 
 
