@@ -16,7 +16,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from course_lib.arrays import Array, as_array, check_dtype, check_integer, check_number
+from course_lib.arrays import (
+    Array,
+    as_array,
+    check_dtype,
+    check_flag,
+    check_integer,
+    check_number,
+)
 from course_lib.needs import require
 from course_lib.toys import spirals as spirals
 from course_lib.toys import two_moons as two_moons
@@ -150,7 +157,7 @@ def _shipped_with_sklearn(loader: str, where: str) -> tuple[Array, Array]:
     return x, y.astype(np.int64)
 
 
-def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[Rows]:
+def batches(n: int, size: int, *, seed: int, epoch: int, shuffle: bool = True) -> Iterator[Rows]:
     """Cut a fresh permutation of the n samples into mini-batches; yield their indices.
 
     The order is a pure function of the arguments, so that every process of a parallel run, and
@@ -166,6 +173,8 @@ def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[Rows]:
         Samples per batch, at least 1; the last batch may be shorter.
     seed, epoch : int
         Which permutation, both from 0.
+    shuffle : bool
+        False for the rows as they come, in each epoch the same.
 
     Returns
     -------
@@ -183,7 +192,8 @@ def batches(n: int, size: int, *, seed: int, epoch: int) -> Iterator[Rows]:
     size = check_integer(size, where=where, name="size", at_least=1)
     seed = check_integer(seed, where=where, name="seed", at_least=0)
     epoch = check_integer(epoch, where=where, name="epoch", at_least=0)
-    order = np.random.default_rng([seed, epoch]).permutation(n)
+    shuffle = check_flag(shuffle, where=where, name="shuffle")
+    order = np.random.default_rng([seed, epoch]).permutation(n) if shuffle else np.arange(n)
     return (order[start : start + size] for start in range(0, n, size))
 
 

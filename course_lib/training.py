@@ -84,6 +84,7 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
+    shuffle: bool = True,
     validation: tuple[Any, Any] | None = None,
     stop: Callable[[History], bool] | None = None,
     state: State | None = None,
@@ -119,6 +120,8 @@ def fit(
         Rows per step. The last batch of an epoch may be smaller.
     seed : int
         Decides the order of the rows, and noise: that of dropout is another in each step.
+    shuffle : bool
+        Give each epoch an order of its own; False: the rows as they come, in each.
     validation : (x, y), optional
         Held-out data, evaluated after each epoch.
     stop : callable, optional
@@ -180,6 +183,7 @@ def fit(
     epochs = check_integer(epochs, where=where, name="epochs", at_least=1)
     batch_size = check_integer(batch_size, where=where, name="batch_size", at_least=1)
     seed = check_integer(seed, where=where, name="seed", at_least=0)
+    shuffle = check_flag(shuffle, where=where, name="shuffle")
     x, y = net.check_data(x, y, where=where)
     x = x.astype(theta.dtype, copy=False)
     validation = check_validation(net, validation, where=where)
@@ -200,7 +204,8 @@ def fit(
     gradient = np.empty_like(theta)
     for epoch in epochs_with_bar(range(first_epoch, first_epoch + epochs), history, progress):
         total = 0.0
-        for step, rows in enumerate(batches(len(x), batch_size, seed=seed, epoch=epoch)):
+        order = batches(len(x), batch_size, seed=seed, epoch=epoch, shuffle=shuffle)
+        for step, rows in enumerate(order):
             xb = workspace.input((len(rows), x.shape[1]), x.dtype)
             np.take(x, rows, axis=0, out=xb, mode="clip")  # the default mode would copy twice
             rng = noise(seed, epoch, step) if net.has_noise else None

@@ -66,6 +66,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         weights: Any = "he_normal",
         dropout: float = 0.0,
         loss: str | Loss | None = None,
+        shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,
@@ -87,6 +88,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
         self.weights = weights
         self.dropout = dropout
         self.loss = loss
+        self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -220,6 +222,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self._seed,
+            "shuffle": check_flag(self.shuffle, where="fit", name="shuffle"),
         }
         if check_flag(self.early_stopping, where="fit", name="early_stopping"):
             if settled is not None:
@@ -272,6 +275,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has
             epochs=1,
             batch_size=self.batch_size,
             seed=self._seed,
+            shuffle=check_flag(self.shuffle, where="partial_fit", name="shuffle"),
             weights=weights,
             state=self.optimizer_state_,
             first_epoch=self.n_iter_,

@@ -45,6 +45,9 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         What is made small: for a classifier "softmax_cross_entropy", for a regressor "mse", "mae"
         or "huber", see :mod:`course_lib.losses`; or a :class:`~course_lib.losses.Loss` of your own
         for labels or for numbers. None is the first of these.
+    shuffle : bool
+        Give each epoch an order of its own; False: the rows as they come, in each. What early
+        stopping holds out is drawn in any case.
     early_stopping : bool
         Hold out some rows, stop when the loss on them has stopped falling, and keep the parameters
         and the optimizer's state of the best epoch.
@@ -119,9 +122,8 @@ class MLPClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
                                                     `early_stopping`, `min_delta` and `patience`
     `early_stopping`                                the same, by the loss, not by the score
     `warm_start`                                    the same, but the optimizer's state goes on too
-    `verbose`, `random_state`                       the same
+    `verbose`, `random_state`, `shuffle`            the same
     `batch_size` "auto"                             not there: a number
-    `shuffle`                                       not there: each epoch has an order of its own
     `loss` of the regressor                         `loss`; "mse" is the squared error without 1/2;
                                                     "poisson" is not there
     `max_fun`                                       not there, as "lbfgs"

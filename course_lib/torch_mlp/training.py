@@ -54,6 +54,7 @@ def fit_torch(
     epochs: int,
     batch_size: int,
     seed: int,
+    shuffle: bool = True,
     device: str = "auto",
     validation: tuple[Any, Any] | None = None,
     stop: Callable[[History], bool] | None = None,
@@ -79,7 +80,7 @@ def fit_torch(
         What to train. It stays on `device`, and ends with the parameters of the result.
     optimizer : Optimizer
         How to step. :func:`~course_lib.torch_mlp.twins.torch_optimizer` translates it.
-    x, y, epochs, batch_size, seed, validation, stop
+    x, y, epochs, batch_size, seed, shuffle, validation, stop
         As for :func:`~course_lib.training.fit`.
     state, first_epoch, weights, clip, set_metrics, keep_best, better, callbacks, progress
         As for :func:`~course_lib.training.fit`; a state may come from there.
@@ -118,6 +119,7 @@ def fit_torch(
     epochs = check_integer(epochs, where=where, name="epochs", at_least=1)
     batch_size = check_integer(batch_size, where=where, name="batch_size", at_least=1)
     seed = check_integer(seed, where=where, name="seed", at_least=0)
+    shuffle = check_flag(shuffle, where=where, name="shuffle")
     if stop is not None:
         check_callable(stop, where=where, name="stop", takes=("history",))
     check_state(state, optimizer, from_torch(model), where=where)
@@ -152,7 +154,7 @@ def fit_torch(
             model.train()
             # Kept on the device: asking for the number at every step would make the CPU wait.
             total = torch.zeros((), dtype=torch.float64, device=place)
-            order = list(batches(len(xs), batch_size, seed=seed, epoch=epoch))
+            order = list(batches(len(xs), batch_size, seed=seed, epoch=epoch, shuffle=shuffle))
             for rows in order:
                 at = torch.from_numpy(rows).to(place)
                 twin.param_groups[0]["lr"] = optimizer.learning_rate(t)

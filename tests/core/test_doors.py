@@ -187,7 +187,7 @@ DOORS = [
     *(optimizer_step(o) for o in (optimizers.SGD(0.1, 0.9), optimizers.Adam())),
     door(fit, net=(NET, ONLY), theta=(THETA, ONLY), optimizer=(optimizers.SGD(0.1), ONLY),
          x=(X, ONLY), y=(Y, ONLY, "y|targets|labels"), epochs=(1, WHOLE), batch_size=(3, WHOLE),
-         seed=(0, WHOLE0), validation=((X, Y), OPTIONAL),
+         seed=(0, WHOLE0), shuffle=(True, FLAG), validation=((X, Y), OPTIONAL),
          stop=(EarlyStopping(metric="loss"), OPTIONAL), state=(None, OPTIONAL),
          first_epoch=(0, WHOLE0), weights=(None, OPTIONAL),
          clip=(None, POSITIVE | OPTIONAL), set_metrics=(None, OPTIONAL),

@@ -30,7 +30,7 @@ SETTINGS = {
     "hidden_layer_sizes": (3, frozenset({"empty", "numbers"})), "activation": ("relu", NAME),
     "optimizer": ("sgd", NAME), "learning_rate": (0.1, NUMBER0, "lr"), "batch_size": (8, WHOLE),
     "epochs": (1, WHOLE), "weights": ("zeros", NAME, "initialiser"), "dropout": (0.1, NUMBER0),
-    "loss": (None, OPTIONAL),
+    "loss": (None, OPTIONAL), "shuffle": (True, FLAG),
     "early_stopping": (False, FLAG), "validation_fraction": (0.2, POSITIVE),
     "patience": (2, WHOLE), "min_delta": (0.0, NUMBER0), "tol": (None, NUMBER0 | OPTIONAL),
     "n_iter_no_change": (2, WHOLE), "warm_start": (False, FLAG), "verbose": (0, FLAG | WHOLE0),

@@ -60,6 +60,7 @@ TESTED = {
     "test_mlp_diverging_loss": "test_a_fit_that_fails_leaves_the_model_as_it_was",
     "test_mlp_sample_weight_with_early_stopping":
         "test_a_fit_with_weights_and_early_stopping_holds_out_rows_that_count_alike",
+    "test_shuffle": "test_rows_as_they_come_are_those_of_a_fit_that_does_not_shuffle",
     "test_minimum_input_sample_size": "test_a_fit_that_fails_leaves_the_model_as_it_was",
 }  # fmt: skip
 """Ours, which tests the same property; where the answer differs, ours is the one of this package:
@@ -73,7 +74,6 @@ NOT_THERE = {
     "test_lbfgs_regression_maxfun": ("max_fun", "there is no such optimizer"),
     "test_multilabel_classification": ("multilabel", "refused by name"),
     "test_predict_proba_multilabel": ("multilabel", "refused by name"),
-    "test_shuffle": ("shuffle", "the order of an epoch is a function of the seed, always"),
     "test_sparse_matrices": ("sparse X", "refused by name"),
     "test_adaptive_learning_rate": ("adaptive", "a schedule knows the step, not the loss"),
     "test_n_iter_no_change_inf": ("n_iter_no_change", "tol=None says it"),

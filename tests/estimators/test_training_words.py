@@ -395,6 +395,24 @@ def test_weights_reach_the_workers(monkeypatch):
     assert model.theta_.tobytes() == MLPClassifier(**SMALL).fit(X, LABELS, weights).theta_.tobytes()
 
 
+# The order of the rows.
+
+
+@BOTH
+def test_rows_as_they_come_are_those_of_a_fit_that_does_not_shuffle(kind, y):
+    model = kind(shuffle=False, **SMALL).fit(X, y)
+    labels = np.unique(y, return_inverse=True)[1] if y.ndim == 1 else y
+    net = model.network_
+    theta = net.init(np.random.default_rng(3))
+    found = fit(net, theta, Adam(0.001), X, labels, epochs=4, batch_size=16, seed=3, shuffle=False)
+    assert model.theta_.tobytes() == found.theta.tobytes()
+    steps = kind(shuffle=False, **SMALL)
+    for _ in range(4):
+        steps.partial_fit(X, y, *([np.unique(y)] if y.ndim == 1 else []))
+    assert steps.theta_.tobytes() == model.theta_.tobytes()
+    assert model.theta_.tobytes() != kind(**SMALL).fit(X, y).theta_.tobytes()
+
+
 # What is made small.
 
 

@@ -152,6 +152,7 @@ DOORS = [
     door(train, raises=CheckpointError, **TRAIN, among=(None, OPTIONAL, "among|client"),
          strategy=("sync", NAME), comm=("inprocess", NAME),
          backend=("numpy", NAME), virtual_shards=(None, OPTIONAL, "shards"), seed=(0, WHOLE0),
+         shuffle=(True, FLAG),
          checkpoint=(None, OPTIONAL | {"text"}), every=(None, OPTIONAL), keep=(3, WHOLE),
          resume=("auto", ONLY), max_restarts=(0, WHOLE0),
          validation=(None, OPTIONAL, "validation|shards"), stop=(None, OPTIONAL),

@@ -46,7 +46,7 @@ DOORS = [
     door(torch_optimizer, optimizer=(SGD(0.1), ONLY), parameters=(VALUES, ONLY)),
     door(fit_torch, model=(MODEL, ONLY), optimizer=(SGD(0.1), ONLY), x=(X, ONLY),
          y=(Y, ONLY, "y|targets|labels"), epochs=(1, WHOLE), batch_size=(3, WHOLE),
-         seed=(0, WHOLE0), device=("cpu", NAME), validation=(None, OPTIONAL),
+         seed=(0, WHOLE0), shuffle=(True, FLAG), device=("cpu", NAME), validation=(None, OPTIONAL),
          stop=(None, OPTIONAL), state=(None, OPTIONAL), first_epoch=(0, WHOLE0),
          weights=(None, OPTIONAL), clip=(None, POSITIVE | OPTIONAL),
          set_metrics=(None, OPTIONAL), keep_best=(None, OPTIONAL), better=(None, OPTIONAL),

@@ -167,11 +167,11 @@ class BlockShuffle:
         return np.concatenate(parts)
 
 
-def order_of(x: Any, size: int, *, seed: int, epoch: int) -> Iterator[Array]:
+def order_of(x: Any, size: int, *, seed: int, epoch: int, shuffle: bool = True) -> Iterator[Array]:
     """Return the batches of an epoch: row numbers of `x`, the same on every rank."""
     n, plan = len(x), getattr(x, "plan", None)
-    if plan is None:
-        return batches(n, size, seed=seed, epoch=epoch)
+    if plan is None or not shuffle:
+        return batches(n, size, seed=seed, epoch=epoch, shuffle=shuffle)
     check_integer(size, where="batches", name="size", at_least=1)
     order = plan.order(n, seed=seed, epoch=epoch)
     return (order[start : start + size] for start in range(0, n, size))

@@ -251,8 +251,8 @@ class Job:
         How the ranks work together, and what computes the gradients, of :data:`BACKENDS`.
     epochs : int
         Passes over the data, counted from the very beginning.
-    seed : int
-        Of the order of rows and of dropout's noise.
+    seed, shuffle : int, bool
+        Of the order of rows and of dropout's noise; whether each epoch has an order of its own.
     stop : callable or None
         Says, of a history, whether to stop.
     weights : array of float64, shape (n,), or None
@@ -289,6 +289,7 @@ class Job:
     strategy: Strategy
     epochs: int = 1
     seed: int = 0
+    shuffle: bool = True
     backend: str = "numpy"
     validation: tuple[Array, Array] | None = None
     stop: Callable[[History], bool] | None = None

@@ -53,6 +53,7 @@ def train(
     backend: str = "numpy",
     virtual_shards: int | None = None,
     seed: int = 0,
+    shuffle: bool = True,
     theta: Array | None = None,
     checkpoint: StrPath | None = None,
     every: int | None = None,
@@ -116,6 +117,8 @@ def train(
         as many BLAS threads, see :class:`~course_lib.parallel.VirtualShards`.
     seed : int
         Decides the order of the rows, and noise; without `theta`, also the initial parameters.
+    shuffle : bool
+        Give each epoch an order of its own; False: the rows as they come, in each.
     theta : array, shape (n_params,), optional
         Where to start; by default ``model.init(np.random.default_rng(seed))``.
     checkpoint : path, optional
@@ -211,6 +214,7 @@ def train(
     fresh = make_job(
         model, data, theta,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, strategy=strategy, seed=seed,
+        shuffle=shuffle,
         backend=backend, virtual_shards=virtual_shards, validation=validation, stop=stop,
         weights=weights, clip=clip, set_metrics=set_metrics, keep_best=keep_best, better=better,
         callbacks=callbacks,

@@ -13,6 +13,7 @@ import numpy as np
 from course_lib.arrays import (
     Array,
     check_callable,
+    check_flag,
     check_instance,
     check_integer,
     check_theta,
@@ -61,6 +62,7 @@ def make_job(
         check_callable(settings["stop"], where="train", name="stop", takes=("history",))
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
         settings[name] = check_integer(settings[name], where="train", name=name, at_least=least)
+    settings["shuffle"] = check_flag(settings.get("shuffle", True), where="train", name="shuffle")
     lookup("backend", settings["backend"], dict.fromkeys(BACKENDS, ""))
     x, y = open_data(model, data)
     warn_of_blocks(x, y, stacklevel=4)

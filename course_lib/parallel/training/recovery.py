@@ -102,7 +102,7 @@ def describe(job: Job) -> dict[str, str]:
 
     The number of epochs, of workers, and when to stop may change from one run to the next.
     """
-    found = {}
+    found = {} if job.shuffle else {"order of rows": "as they come"}
     if job.keep_best is not None:
         better = "" if job.better is None else f", better {job.better}"
         found["best epoch"] = f"by {job.keep_best}{better}"

@@ -167,7 +167,7 @@ class _Replica:
         """Take the steps of an epoch, from the given one on; save where it is due."""
         job, n = self.job, len(self.job.x)
         last = math.ceil(n / job.batch_size) - 1
-        order = order_of(job.x, job.batch_size, seed=job.seed, epoch=epoch)
+        order = order_of(job.x, job.batch_size, seed=job.seed, epoch=epoch, shuffle=job.shuffle)
         for step, rows in islice(enumerate(order), first, None):
             self.clock.lap("input")
             self.comm.step = self.taken
