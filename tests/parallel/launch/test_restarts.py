@@ -130,7 +130,7 @@ def test_workers_that_could_not_be_restarted_are_avoided_from_then_on(monkeypatc
     monkeypatch.setattr(ranks_file, "revive", revive)
     monkeypatch.setattr(ranks_file, "launch", lambda *args, **kw: launched.append((args, kw)))
     failure = WorkerLost("lost")
-    with Relauncher("tcp://scheduler:1", (1, 3), timeout=5.0) as cluster:
+    with Relauncher("tcp://scheduler:1", (1, 3), timeout=5.0, among={"GPU": 1}) as cluster:
         for stuck in (("tcp://a:1", "tcp://b:1"), ("tcp://c:1",)):
             failure.stuck = stuck
             cluster.repair(failure)
@@ -138,4 +138,7 @@ def test_workers_that_could_not_be_restarted_are_avoided_from_then_on(monkeypatc
     assert revived[0] == ("tcp://scheduler:1", ("tcp://a:1", "tcp://b:1"), 5.0)
     [(args, options)] = launched
     assert args == ("tcp://scheduler:1", "program", (1, 3))
-    assert options == {"timeout": 5.0, "avoid": {"tcp://a:1", "tcp://c:1"}, "on_report": None}
+    avoided = {"tcp://a:1", "tcp://c:1"}
+    assert options == {
+        "timeout": 5.0, "avoid": avoided, "among": {"GPU": 1}, "on_report": None,
+    }  # fmt: skip

@@ -49,7 +49,7 @@ class Copies:
     def __init__(self, ranks: Sequence[int]) -> None:
         self.ranks = list(ranks)
 
-    def __call__(self, client: Any, workers: Any, *, timeout: float) -> Copies:
+    def __call__(self, client: Any, workers: Any, *, timeout: float, among: Any = None) -> Copies:
         self.timeout = timeout
         return self
 

@@ -82,7 +82,7 @@ def here(monkeypatch):
     found = SimpleNamespace(asked=[], repaired=[], failures=[])
 
     class Here:
-        def __init__(self, client, workers, *, timeout):
+        def __init__(self, client, workers, *, timeout, among):
             found.asked.append((client, workers, timeout))
 
         def __enter__(self):
