@@ -11,8 +11,8 @@ import numpy as np
 
 from course_lib.arrays import Array, as_array, shown
 
+# Real numbers; numbers in [0, 1]; class labels; labels of which one output tells two apart.
 Kind = Literal["values", "binary", "labels", "margin"]
-"""Real numbers; numbers in [0, 1]; class labels; labels of which one output tells two apart."""
 
 
 def check_targets(
