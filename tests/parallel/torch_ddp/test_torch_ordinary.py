@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("distributed")
 
+import distributed
 import torch
 import torch.distributed as dist
 from sklearn.metrics import roc_auc_score
@@ -21,8 +22,11 @@ from torch.utils.data import TensorDataset
 
 from course_lib import optimizers
 from course_lib.data import batches
+from course_lib.parallel import torch_ddp
 from course_lib.parallel.errors import RankFailed
+from tests.parallel.launch.conftest import by_hand  # noqa: F401
 from tests.parallel.torch_ddp.quick import copies  # noqa: F401
+from tests.patience import patient
 
 N, BATCH, EPOCHS, SEED = 43, 10, 3, 6  # five steps per epoch, the last of three rows
 RNG = np.random.default_rng(8)
@@ -284,21 +288,18 @@ def kill_once(mark, history):
 DECAYS = partial(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=0.5)
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype", "tolerance"),
-    [("bfloat16", torch.float32, 1e-6), ("float32", torch.float64, 1e-10)],
-)
-def test_all_of_it_together_killed_on_three_ranks_goes_on_with_two(
-    train, tmp_path, precision, dtype, tolerance
-):
-    """BatchNorm looks at the rows of a rank, so that the serial loop cuts the rows alike."""
+def all_of_it(train, folder, precision, dtype, tolerance, **where):
+    """Train with everything at once, killed on three ranks and gone on with two; compare.
+
+    BatchNorm looks at the rows of a rank, so that the serial loop cuts the rows alike.
+    """
     events, make = [], partial(cnn, dtype=dtype)
     result = train(
         make, optimizer=DECAYS, dtype=dtype, groups=no_decay, schedule=CYCLE, clip=0.5,
-        accumulate=2, precision=precision, weights=WEIGHTS, ranks=[3, 2], workers=(2, 3),
+        accumulate=2, precision=precision, weights=WEIGHTS, workers=(2, 3),
         validation=TensorDataset(X.to(dtype), Y), set_metrics={"auc": auc},
-        checkpoint=tmp_path / "run", every=4, stop=partial(kill_once, tmp_path / "mark"),
-        on_event=events.append,
+        checkpoint=folder / "run", every=4, stop=partial(kill_once, folder / "mark"),
+        on_event=events.append, **where,
     )  # fmt: skip
     assert [e.step for e in events if e.kind == "restart"] == [8]  # in the middle of an epoch
     assert (result.restarts, len(result.digests)) == (1, 2)
@@ -314,3 +315,34 @@ def test_all_of_it_together_killed_on_three_ranks_goes_on_with_two(
         outputs = model.eval()(X.to(dtype)).double()
     area = roc_auc_score(Y, outputs[:, 1] - outputs[:, 0])
     assert result.history["val_auc"][-1] == pytest.approx(area, abs=1e-3 if lower else 1e-12)
+
+
+ALL_OF_IT = pytest.mark.parametrize(
+    ("precision", "dtype", "tolerance"),
+    [("bfloat16", torch.float32, 1e-6), ("float32", torch.float64, 1e-10)],
+)
+
+
+@ALL_OF_IT
+def test_all_of_it_together_killed_on_three_ranks_goes_on_with_two(
+    train, tmp_path, precision, dtype, tolerance
+):
+    all_of_it(train, tmp_path, precision, dtype, tolerance, ranks=[3, 2])
+
+
+@ALL_OF_IT
+def test_and_on_a_cluster_of_dask(by_hand, tmp_path, precision, dtype, tolerance):  # noqa: F811
+    """Of workers that nobody starts again."""
+
+    def train(module, loss=LOSS, dtype=torch.float64, **options):
+        return torch_ddp.train(
+            module, TensorDataset(X.to(dtype), Y), loss, epochs=EPOCHS, batch_size=BATCH,
+            seed=SEED, client=client, device="cpu", timeout=patient(60), **options,
+        )  # fmt: skip
+
+    for _ in range(3):
+        by_hand.worker()
+    with distributed.Client(by_hand.address, set_as_default=False) as client:
+        client.wait_for_workers(3, timeout=patient(60))
+        client.upload_file(__file__)  # the functions of this file
+        all_of_it(train, tmp_path, precision, dtype, tolerance)
