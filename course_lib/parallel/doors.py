@@ -68,8 +68,8 @@ def check_among(among: Any, client: Any, *, where: str) -> Among:
         return None
     if client is None:
         raise ValueError(
-            f"{where}: among= chooses among the workers of a cluster; pass client=, too, got "
-            f"{shown(among)}."
+            f"{where}: among= chooses among the workers of a cluster, and no client= names one; a "
+            f"private cluster and threads have nothing to choose from, got {shown(among)}."
         )
     if isinstance(among, Mapping):
         return {
